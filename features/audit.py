@@ -1,0 +1,99 @@
+"""One look at every clip before anything is made of it: whether it is usable, and whether it was seen before."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.corpus import WORDS
+from features.errors import InputError
+from features.npz import SCALED_PEAK, listed
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What one pass over the clips found.
+
+    Attributes
+    ----------
+    digests : array of 16 raw bytes (``V16``), shape (clips,)
+        BLAKE2b of each clip's float32 bytes: equal for equal clips, and only for them.
+    silent : int
+        Clips whose every sample is zero.
+    beyond_full_scale : int
+        Clips with a sample outside [-1, 1], as resampling can leave behind.
+    """
+
+    digests: NDArray[np.void]
+    silent: int
+    beyond_full_scale: int
+
+
+def examine(path: Path, clips: int, blocks: Iterable[tuple[int, NDArray[np.float32]]]) -> Audit:
+    """Look at every clip once.
+
+    Parameters
+    ----------
+    path : Path
+        Where the clips come from, for the words of an error.
+    clips : int
+        How many there are.
+    blocks : iterable of (start, clips)
+        Row of the first clip, and float32 clips of shape (any, 8000).
+
+    Raises
+    ------
+    InputError
+        If samples are NaN or infinite, naming the rows, or if they are not scaled to [-1, 1].
+    """
+    digests = np.zeros(clips, f"V{DIGEST_BYTES}")
+    peaks = np.zeros(clips, np.float32)
+    for start, block in blocks:
+        peaks[start : start + len(block)] = np.abs(block).max(axis=1)  # NaN and infinity survive a maximum
+        for row, clip in enumerate(block, start):
+            digests[row] = np.void(blake2b(clip.data, digest_size=DIGEST_BYTES).digest())
+    broken = np.flatnonzero(~np.isfinite(peaks))
+    if len(broken):
+        raise InputError(
+            f"{len(broken)} of {clips} clips in {path} hold NaN or infinite samples (rows {listed(broken)}); expected "
+            "finite samples in [-1, 1], so repair or leave out these rows"
+        )
+    if peaks.max() > SCALED_PEAK:
+        raise InputError(
+            f"the samples in {path} reach {peaks.max():g} (row {peaks.argmax()}), so their scale is ambiguous; "
+            "expected [-1, 1], so divide them by the full scale they were recorded with (32768 for 16 bits)"
+        )
+    return Audit(digests, int((peaks == 0).sum()), int((peaks > 1).sum()))
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Clips that occur more than once."""
+
+    contents: int
+    """Different clips that have copies."""
+    clips: int
+    """Clips beyond the first of each content."""
+    words_disagree: int
+    """Contents whose copies bear different words."""
+
+
+def count_duplicates(digests: NDArray[np.void], labels: NDArray[np.int8]) -> Duplicates:
+    """Count exact duplicates.
+
+    Examples
+    --------
+    >>> count_duplicates(np.array([b"a", b"b", b"a"], "V1"), np.array([0, 1, 2], np.int8))
+    Duplicates(contents=1, clips=1, words_disagree=1)
+    """
+    _, content, copies = np.unique(digests, return_inverse=True, return_counts=True)
+    pairs = np.unique(content.reshape(-1).astype(np.int64) * len(WORDS) + labels) // len(WORDS)
+    words_each = np.bincount(pairs, minlength=len(copies))
+    return Duplicates(
+        contents=int((copies > 1).sum()), clips=int((copies - 1).sum()), words_disagree=int((words_each > 1).sum())
+    )

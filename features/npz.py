@@ -1,0 +1,355 @@
+"""The input file: clips read from, and written to, an npz without ever holding them all.
+
+An npz is a zip of npy files. A member that is stored as it is gets memory-mapped inside the zip; a compressed one is
+inflated once, in blocks, to a scratch file. Nothing is ever unpickled.
+
+The layouts are documented in NumPy's ``numpy.lib.format`` and PKWARE's APPNOTE, section 4.3.7.
+"""
+
+import mmap
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
+from features.errors import InputError
+
+BLOCK_CLIPS = 512
+COPY_BYTES = 1 << 22
+SCALED_PEAK = 4.0
+"""Samples in [-1, 1] may overshoot a little after resampling; beyond this they were never scaled to it."""
+LISTED = 5
+"""How many rows or words an error names before it only counts."""
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """What the first bytes of an npy member promise."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype[Any]
+    header_bytes: int
+
+    @property
+    def data_bytes(self) -> int:
+        """Size of the values that follow the header."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+def listed(numbers: NDArray[np.int64]) -> str:
+    """Name a few numbers and count the rest: ``3, 8, 9 and 2 more``."""
+    head = ", ".join(str(number) for number in numbers[:LISTED])
+    return head if len(numbers) <= LISTED else f"{head} and {len(numbers) - LISTED} more"
+
+
+def read_header(path: Path, member: IO[bytes]) -> NpyHeader:
+    """Read an npy header, leaving the stream at the first byte of data."""
+    try:
+        version = np.lib.format.read_magic(member)
+        if version == (1, 0):
+            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(member)
+        else:
+            shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(member)
+    except ValueError as error:
+        raise damaged(path, f"{getattr(member, 'name', 'a member')} is not an npy array ({error})") from None
+    return NpyHeader(shape, fortran_order, dtype, member.tell())
+
+
+class Source:
+    """The clips of an open npz, by row; made by :func:`open_source`.
+
+    Attributes
+    ----------
+    clips : int
+        Number of rows.
+    labels : int8 array, shape (clips,)
+        Positions in :data:`features.corpus.WORDS`.
+    groups : text array, shape (clips,), or None
+        Who speaks each clip, where the file says so.
+    notes : list of str
+        Conversions that reading makes, in words.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        samples: NDArray[np.generic],
+        memory: mmap.mmap,
+        labels: NDArray[np.int8],
+        groups: NDArray[np.str_] | None,
+        checksums: tuple[int, int | None],
+    ) -> None:
+        self._path = path
+        self._samples = samples
+        self._memory = memory
+        self._header_crc, self._crc = checksums
+        self.clips = len(samples)
+        self.labels = labels
+        self.groups = groups
+        self.notes: list[str] = []
+        if samples.dtype.kind == "i":
+            self.notes.append(f"{path}: wav_vals is int16; every sample is divided by 32768 to lie in [-1, 1)")
+        elif samples.dtype.itemsize == 8:
+            self.notes.append(f"{path}: wav_vals is float64; every sample is rounded to float32")
+
+    def _convert(self, raw: NDArray[np.generic]) -> NDArray[np.float32]:
+        converted = raw.astype(np.float32)
+        return converted / np.float32(32768) if raw.dtype.kind == "i" else converted
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read clips by row, in the order asked for.
+
+        Parameters
+        ----------
+        rows : int64 array, shape (k,)
+
+        Returns
+        -------
+        float32 array, shape (k, 8000)
+            Samples in [-1, 1] at 8 kHz.
+        """
+        clips = self._convert(self._samples[rows])
+        self._forget()
+        return clips
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Read all clips once, in order, and hold the bytes against the checksum that the zip recorded.
+
+        Yields
+        ------
+        start : int
+            Row of the block's first clip.
+        clips : float32 array, shape (up to 512, 8000)
+
+        Raises
+        ------
+        InputError
+            After the last block, if the bytes are not those that were written.
+        """
+        crc = self._header_crc
+        for start in range(0, self.clips, BLOCK_CLIPS):
+            raw = np.ascontiguousarray(self._samples[start : start + BLOCK_CLIPS])
+            if self._crc is not None:
+                crc = zlib.crc32(raw.data, crc)
+            yield start, self._convert(raw)
+            self._forget()
+        if self._crc is not None and crc != self._crc:
+            raise damaged(self._path, "its samples do not match the checksum recorded in it")
+
+    def _forget(self) -> None:
+        """Give mapped pages back: they stay in the page cache but no longer count as this process's memory."""
+        self._memory.madvise(mmap.MADV_DONTNEED)
+
+
+def damaged(path: Path, why: str) -> InputError:
+    """Say of a file that its bytes are not what they were."""
+    return InputError(f"{path} is damaged: {why}; make or download it again")
+
+
+def _check_samples(path: Path, header: NpyHeader) -> None:
+    if header.dtype.hasobject:
+        raise InputError(
+            f"wav_vals in {path} holds pickled Python objects, which are never loaded; expected a float32 array of "
+            f"shape (clips, {CLIP_SAMPLES}), so save it again from a plain array"
+        )
+    kind = header.dtype.newbyteorder("=")
+    if kind not in (np.float32, np.float64, np.int16):
+        raise InputError(
+            f"wav_vals in {path} is {header.dtype}, whose scale is ambiguous; expected float32 in [-1, 1] (float64 in "
+            "[-1, 1] and int16 are converted), so convert it and save it again"
+        )
+    if len(header.shape) != 2 or header.shape[1] != CLIP_SAMPLES:
+        raise InputError(
+            f"wav_vals in {path} has shape {header.shape}; expected (clips, {CLIP_SAMPLES}), one second at "
+            f"{SAMPLE_RATE_HZ} Hz a clip, so resample and pad or cut the clips first"
+        )
+    if header.shape[0] == 0:
+        raise InputError(f"wav_vals in {path} holds no clips; expected at least one of each word")
+    if header.fortran_order:
+        raise InputError(
+            f"wav_vals in {path} is stored column by column (Fortran order), so that a clip is not in one piece; save "
+            "it again with numpy.ascontiguousarray"
+        )
+
+
+def _member(archive: zipfile.ZipFile, path: Path, name: str) -> zipfile.ZipInfo:
+    try:
+        return archive.getinfo(f"{name}.npy")
+    except KeyError:
+        held = ", ".join(sorted(info.filename.removesuffix(".npy") for info in archive.infolist())) or "nothing"
+        raise InputError(f"{path} has no array {name}; it holds {held}; expected wav_vals and label_vals") from None
+
+
+def _read_text(archive: zipfile.ZipFile, path: Path, name: str, clips: int) -> NDArray[np.str_]:
+    """Read a text array of shape (clips,) or (clips, 1) as shape (clips,)."""
+    with archive.open(_member(archive, path, name)) as member:
+        header = read_header(path, member)
+        if header.dtype.hasobject:
+            raise InputError(
+                f"{name} in {path} holds pickled Python objects, which are never loaded; expected text such as "
+                f'dtype "<U7", so save it again with {name}.astype(str)'
+            )
+        if header.dtype.kind not in "US":
+            raise InputError(f"{name} in {path} is {header.dtype}; expected text, one entry a clip")
+        if header.shape not in ((clips,), (clips, 1)):
+            raise InputError(
+                f"the arrays in {path} differ in length: wav_vals has {clips} clips and {name} has shape "
+                f"{header.shape}; expected ({clips}, 1) or ({clips},)"
+            )
+        raw = member.read(header.data_bytes + 1)
+    if len(raw) != header.data_bytes:
+        raise damaged(path, f"{name} has {len(raw)} bytes of data where {header.data_bytes} were promised")
+    text = np.frombuffer(raw, header.dtype).reshape(clips)
+    try:
+        return text.astype(np.str_)
+    except UnicodeDecodeError:
+        raise InputError(f"{name} in {path} holds bytes that are not ASCII; save it as text instead") from None
+
+
+def encode_labels(path: Path, words: NDArray[np.str_]) -> NDArray[np.int8]:
+    """Turn words into label numbers.
+
+    Raises
+    ------
+    InputError
+        If a word is none of the twelve; names the words, how often and in which rows they stand.
+    """
+    known, inverse = np.unique(words, return_inverse=True)
+    strange = [word for word in known if word not in WORDS]
+    if strange:
+        described = "; ".join(
+            f"{str(word)!r} in {len(rows)} clips (rows {listed(rows)})"
+            for word in strange[:LISTED]
+            for rows in [np.flatnonzero(words == word)]
+        )
+        more = f"; and {len(strange) - LISTED} other words" if len(strange) > LISTED else ""
+        raise InputError(
+            f"label_vals in {path} has words that are not among the twelve: {described}{more}; expected "
+            f"{', '.join(WORDS)}, so rename them (to 'unknown', perhaps)"
+        )
+    return np.array([WORDS.index(word) for word in known], np.int8)[inverse.reshape(-1)]
+
+
+def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
+    """Where a member's own bytes start: behind its local header, whose two lengths differ from the directory's."""
+    file.seek(info.header_offset)
+    local = file.read(30)
+    name_bytes, extra_bytes = struct.unpack("<HH", local[26:30])
+    return info.header_offset + 30 + name_bytes + extra_bytes
+
+
+@contextmanager
+def open_source(path: Path, inflated: Path) -> Iterator[Source]:
+    """Open an npz of clips for reading by row.
+
+    Parameters
+    ----------
+    path : Path
+        A zip with ``wav_vals`` (clips, 8000), float32 in [-1, 1]; ``label_vals`` text, (clips, 1) or (clips,); and,
+        if it knows the speakers, ``group_vals`` text of the same shape. Stored or compressed. int16 samples are
+        divided by 32768 and float64 samples in [-1, 1] rounded; ``notes`` of the result say so.
+    inflated : Path
+        A file to write if ``wav_vals`` is compressed; as large as the samples, and the caller's to remove.
+
+    Yields
+    ------
+    Source
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not a zip, cut short or damaged, or does not hold what is described above.
+    """
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            info = _member(archive, path, "wav_vals")
+            with archive.open(info) as member:
+                header = read_header(path, member)
+                _check_samples(path, header)
+                if info.file_size != header.header_bytes + header.data_bytes:
+                    raise damaged(path, f"wav_vals has {info.file_size} bytes and promises {header.data_bytes}")
+                stored = info.compress_type == zipfile.ZIP_STORED
+                if not stored:
+                    with open(inflated, "wb") as out:
+                        shutil.copyfileobj(member, out, COPY_BYTES)
+            if stored:
+                start = _data_offset(file, info)
+                file.seek(start)
+                header_crc = zlib.crc32(file.read(header.header_bytes))
+                start += header.header_bytes
+                crc: int | None = info.CRC
+            else:
+                start, header_crc, crc = 0, 0, None  # zipfile compared the checksum while inflating
+            labels = encode_labels(path, _read_text(archive, path, "label_vals", header.shape[0]))
+            has_groups = "group_vals.npy" in archive.namelist()
+            groups = _read_text(archive, path, "group_vals", header.shape[0]) if has_groups else None
+        with open(path if stored else inflated, "rb") as data:
+            memory = mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ)  # unmapped when the last array on it is gone
+        if len(memory) < start + header.data_bytes:
+            raise damaged(path, "it ends before its samples do")
+        samples = np.frombuffer(memory, header.dtype, header.shape[0] * CLIP_SAMPLES, start).reshape(header.shape)
+        yield Source(path, samples, memory, labels, groups, (header_crc, crc))
+    except FileNotFoundError as error:
+        if error.filename != str(path):
+            raise
+        raise InputError(f"{path} does not exist; expected an npz of clips, so check data.npz in params.yaml") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; expected an npz file, so check data.npz in params.yaml") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        with open(path, "rb") as file:
+            is_zip = file.read(4) == b"PK\x03\x04"
+        if is_zip:
+            raise damaged(path, f"reading it as a zip failed ({error})") from None
+        raise InputError(
+            f"{path} is not a zip file; expected an npz as numpy.savez writes it, so check data.npz in params.yaml"
+        ) from None
+
+
+def write_npz(
+    path: Path,
+    clips: int,
+    blocks: Iterable[NDArray[np.float32]],
+    words: Iterable[str],
+    groups: Iterable[str],
+) -> None:
+    """Write an npz of clips as they come.
+
+    Parameters
+    ----------
+    path : Path
+        File to write; members are stored, not compressed, so that readers can map them. Same input, same bytes.
+    clips : int
+        How many clips the blocks hold in all.
+    blocks : iterable of float32 arrays, shape (any, 8000)
+        Samples in [-1, 1].
+    words, groups : iterables of str
+        One a clip; read only after the last block.
+
+    Raises
+    ------
+    ValueError
+        If the blocks hold more or fewer clips than promised.
+    """
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open(zipfile.ZipInfo("wav_vals.npy"), "w", force_zip64=True) as member:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (clips, CLIP_SAMPLES)}
+            np.lib.format.write_array_header_1_0(member, header)
+            written = 0
+            for block in blocks:
+                member.write(np.ascontiguousarray(block, "<f4").data)
+                written += len(block)
+        if written != clips:
+            raise ValueError(f"promised {clips} clips, wrote {written}")
+        for name, text in (("label_vals", words), ("group_vals", groups)):
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
+                np.lib.format.write_array(member, np.array(list(text)).reshape(clips, 1), allow_pickle=False)

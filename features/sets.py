@@ -1,0 +1,182 @@
+"""Choosing sets: which clip goes to train, validation or test. Pure arithmetic on labels and groups; opens no file."""
+
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from features.corpus import WORDS
+from features.errors import InputError
+
+SETS = ("train", "validation", "test")
+
+
+class SplitSpec(BaseModel):
+    """How many clips to set aside, and which of all such divisions to take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _leaves_clips_to_train(self) -> Self:
+        if self.test_fraction + self.validation_fraction >= 1:
+            raise ValueError(
+                f"test_fraction {self.test_fraction} and validation_fraction {self.validation_fraction} add up to "
+                f"{self.test_fraction + self.validation_fraction:g} and leave an empty train set; expected less than 1"
+            )
+        return self
+
+    @property
+    def fractions(self) -> tuple[float, float, float]:
+        """Share of each set, in the order of :data:`SETS`."""
+        return 1 - self.test_fraction - self.validation_fraction, self.validation_fraction, self.test_fraction
+
+
+@dataclass(frozen=True)
+class Division:
+    """Which rows make up each set.
+
+    Attributes
+    ----------
+    rows : dict of str to int64 array
+        For each of :data:`SETS`, rows of the source in random order.
+    groups : dict of str to int
+        How many groups each set holds.
+    """
+
+    rows: dict[str, NDArray[np.int64]]
+    groups: dict[str, int]
+
+
+def join_groups(speakers: NDArray[np.str_] | None, digests: NDArray[np.void]) -> NDArray[np.int64]:
+    """Number the groups of clips that must stay together: same speaker, same content, or linked by a chain of both.
+
+    Parameters
+    ----------
+    speakers : text array, shape (clips,), or None
+        Who speaks each clip, where that is known.
+    digests : bytes array, shape (clips,)
+        Equal for clips of equal content.
+
+    Returns
+    -------
+    int64 array, shape (clips,)
+        Group numbers from 0.
+
+    Examples
+    --------
+    >>> join_groups(np.array(["ann", "bob", "cid"]), np.array([b"x", b"x", b"y"], "V1"))
+    array([0, 0, 1])
+    """
+    clips = len(digests)
+    contents, content = np.unique(digests, return_inverse=True)
+    if speakers is None:
+        return content.reshape(-1).astype(np.int64)
+    names, speaker = np.unique(speakers, return_inverse=True)
+    links = coo_array(
+        (np.ones(clips, np.int8), (speaker.reshape(-1), len(names) + content.reshape(-1))),
+        shape=(len(names) + len(contents),) * 2,
+    )
+    _, component = connected_components(links, directed=False)
+    _, group = np.unique(component[speaker.reshape(-1)], return_inverse=True)
+    return group.reshape(-1).astype(np.int64)
+
+
+def target_counts(word_counts: NDArray[np.int64], fractions: tuple[float, ...]) -> NDArray[np.int64]:
+    """How many clips of each word each set should get.
+
+    Parameters
+    ----------
+    word_counts : int64 array, shape (words,)
+    fractions : tuple of float
+        Share of each set; the first takes what rounding leaves.
+
+    Returns
+    -------
+    int64 array, shape (sets, words)
+        Sums to ``word_counts``. Every set gets at least one clip of a word that has as many clips as there are sets.
+
+    Examples
+    --------
+    >>> target_counts(np.array([100, 3]), (0.8, 0.1, 0.1)).tolist()
+    [[80, 1], [10, 1], [10, 1]]
+    """
+    wanted = np.rint(np.outer(fractions, word_counts)).astype(np.int64)
+    wanted = np.maximum(wanted, (word_counts >= len(fractions))[np.newaxis, :])
+    wanted[0] = word_counts - wanted[1:].sum(axis=0)
+    for word in np.flatnonzero(wanted[0] < (word_counts >= len(fractions))):
+        largest = 1 + int(wanted[1:, word].argmax())
+        wanted[largest, word] -= 1 - wanted[0, word]
+        wanted[0, word] = 1
+    return wanted
+
+
+def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec) -> Division:
+    """Divide clips into train, validation and test sets.
+
+    Groups are dealt out whole, the largest first and otherwise in random order, each to the set whose word counts it
+    brings closest to their targets (Sechidis et al., "On the stratification of multi-label data", ECML 2011, deal in
+    the same spirit). Where every group is one clip the targets are met exactly.
+
+    Parameters
+    ----------
+    labels : int8 array, shape (clips,)
+    groups : int64 array, shape (clips,)
+        Numbers from 0; clips of one number never part.
+    spec : SplitSpec
+
+    Returns
+    -------
+    Division
+
+    Raises
+    ------
+    InputError
+        If a set comes out empty, or without a clip of a word that the source has.
+    """
+    for name, fraction in zip(SETS, spec.fractions, strict=True):
+        if round(fraction * len(labels)) == 0:
+            raise InputError(
+                f"the {name} set would be empty: its fraction of {fraction:g} is less than one of {len(labels)} clips; "
+                "expected every set to get some, so choose other fractions under split or bring more clips"
+            )
+    rng = np.random.default_rng(spec.seed)
+    group_words = np.zeros((groups.max() + 1, len(WORDS)), np.int64)
+    np.add.at(group_words, (groups, labels), 1)
+    word_counts = group_words.sum(axis=0)
+    targets = target_counts(word_counts, spec.fractions)
+    missing = targets.astype(np.float64)
+    weight = 1 / np.maximum(targets, 1)
+    chosen = np.zeros(len(group_words), np.int64)
+    shuffled = rng.permutation(len(group_words))
+    for group in shuffled[np.argsort(-group_words[shuffled].sum(axis=1), kind="stable")]:
+        words = group_words[group]
+        gain = (words * (2 * missing - words) * weight).sum(axis=1)  # how far squared distance to the targets falls
+        best = int(gain.argmax())
+        chosen[group] = best
+        missing[best] -= words
+    _check(group_words, chosen)
+    set_of_clip = chosen[groups]
+    return Division(
+        rows={name: rng.permutation(np.flatnonzero(set_of_clip == number)) for number, name in enumerate(SETS)},
+        groups={name: int((chosen == number).sum()) for number, name in enumerate(SETS)},
+    )
+
+
+def _check(group_words: NDArray[np.int64], chosen: NDArray[np.int64]) -> None:
+    for number, name in enumerate(SETS):
+        got = group_words[chosen == number].sum(axis=0)
+        for word in np.flatnonzero((got == 0) & (group_words.sum(axis=0) > 0)):
+            clips, in_groups = group_words[:, word].sum(), np.count_nonzero(group_words[:, word])
+            raise InputError(
+                f"the word {WORDS[word]!r} has too few clips to split: its {clips} clips lie in {in_groups} groups "
+                f"(speakers or copies, which stay together) and none is left for the {name} set; expected at least one "
+                f"clip in each of {', '.join(SETS)}, so bring more clips or speakers of it or change split.seed"
+            )
