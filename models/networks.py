@@ -1,0 +1,86 @@
+"""The two networks: one plain, one that hands each block's input on beside its output."""
+
+from typing import Annotated
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+BLOCKS = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256))
+"""Filters of each convolution; every block ends in a pooling that halves frequency and time."""
+LOG_OFFSET = 1e-3
+"""Magnitude that log compression starts from: 96 dB under the largest magnitude of a full-scale sine, 65."""
+
+
+class NetworkSpec(BaseModel):
+    """What can be set about a network beside its shape."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    skip_connections: bool
+    """Concatenate each block's input to its output, from the second block on."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the flattened values that are dropped while training."""
+    dense_units: Annotated[int, Field(ge=1)]
+
+
+def build_network(
+    spec: NetworkSpec,
+    input_shape: tuple[int, ...],
+    words: int,
+    *,
+    statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+    trunk: str = "float32",
+) -> keras.Model:
+    """Build an untrained network.
+
+    Four blocks of 3 × 3 convolutions with a pooling each, then dropout, one dense layer, batch normalisation and a
+    score a word. Convolutions may run in another precision; everything from the flattening on is float32 always,
+    because dense layers and batch normalisation in bfloat16 stop learning. Saved models need only Keras to load.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    input_shape : tuple of int
+        (frequency, time, 1).
+    words : int
+        How many scores the network gives.
+    statistics : pair of float32 arrays of shape (frequency,), or None
+        Mean and variance of the log magnitudes of each frequency, over the clips to train on: magnitudes are then
+        compressed and normalised by the first layers. None feeds magnitudes to the first convolution as they are.
+    trunk : str
+        Keras dtype policy of the convolutions, such as ``mixed_bfloat16``.
+
+    Returns
+    -------
+    keras.Model
+        float32 (batch, frequency, time, 1), linear magnitudes, to float32 (batch, words), logits.
+
+    Raises
+    ------
+    ValueError
+        If the input is too small for four poolings.
+    """
+    if min(input_shape[:2]) < 2 ** len(BLOCKS):
+        raise ValueError(f"features of shape {input_shape[:2]} are too small; expected at least 16 in each direction")
+    magnitudes = keras.Input(input_shape, name="magnitude")
+    x = magnitudes
+    if statistics is not None:
+        x = keras.ops.log(x + LOG_OFFSET)
+        mean, variance = statistics
+        x = layers.Normalization(axis=1, mean=mean, variance=variance, name="normalize")(x)
+    for number, block in enumerate(BLOCKS, 1):
+        block_input = x
+        for position, filters in enumerate(block, 1):
+            name = f"conv{number}_{position}"
+            x = layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=trunk, name=name)(x)
+        if spec.skip_connections and number > 1:
+            x = layers.Concatenate(dtype=trunk, name=f"skip{number}")([x, block_input])
+        x = layers.MaxPooling2D(dtype=trunk, name=f"pool{number}")(x)
+    x = layers.Flatten(dtype="float32")(x)
+    x = layers.Dropout(spec.dropout, dtype="float32")(x)
+    x = layers.Dense(spec.dense_units, activation="relu", dtype="float32", name="dense")(x)
+    x = layers.BatchNormalization(dtype="float32", name="batch_norm")(x)
+    return keras.Model(magnitudes, layers.Dense(words, dtype="float32", name="logits")(x))
