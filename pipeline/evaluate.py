@@ -1,0 +1,48 @@
+"""Stage ``evaluate@<model>``: score one network on the test set, which no training step saw."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.errors import InputError
+from features.publish import publish
+from features.store import FeatureStore
+from features.streaming import scoring_batches
+from models.evaluation import answer, score
+from pipeline.stage import run, say
+
+TEST = Path("data/features/test.zarr")
+BATCH_CLIPS = 64
+
+
+def main(model: Annotated[str, typer.Argument(help="A name under models in params.yaml.")]) -> None:
+    """Write metrics/<model>.json and artifacts/<model>/predictions.csv from artifacts/<model>/model.keras."""
+    trained = Path("artifacts", model, "model.keras")
+    if not trained.is_file():
+        raise InputError(f"{trained} does not exist; expected a trained network, so run dvc repro train@{model} first")
+    store = FeatureStore.open(TEST)
+    words = store.attributes["words"]
+    labels, rows = store.labels, store.source_rows
+    answers = answer(trained, scoring_batches(TEST, BATCH_CLIPS))
+    result = score(labels, answers, words)
+    predictions = trained.with_name("predictions.csv")
+    metrics = Path(f"metrics/{model}.json")
+    with publish(metrics, predictions) as (metrics_aside, predictions_aside):
+        metrics_aside.write_text(json.dumps(result, indent=2) + "\n")
+        with open(predictions_aside, "w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["source_row", "actual", "predicted", "confidence"])
+            for row, label, guess, confidence in zip(rows, labels, answers.predicted, answers.confidence, strict=True):
+                table.writerow([row, words[label], words[guess], f"{confidence:.6f}"])
+    low, high = result["accuracy_ci95"]
+    say(
+        f"evaluate: {model} names {result['accuracy']:.1%} of {len(labels)} test clips correctly "
+        f"(95 % interval {low:.1%} to {high:.1%}) -> {metrics}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,55 @@
+"""Command ``import_speech_commands``: turn a Speech Commands archive or folder into an npz for ``data.npz``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from features.corpus import CLIP_SAMPLES, WORDS
+from features.errors import InputError
+from features.npz import write_npz
+from features.publish import publish, scratch
+from features.speech_commands import read_recordings
+from pipeline.progress import Advance, progress
+from pipeline.stage import run, say
+
+
+def main(
+    source: Annotated[Path, typer.Argument(help="Speech Commands: a .tar.gz archive or a folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.npz", help="The npz to write.")],
+) -> None:
+    """Write the clips of SOURCE to OUT.npz: 8 kHz, one second, twelve labels, sorted by word, speakers named."""
+    words: list[str] = []
+    groups: list[str] = []
+    with publish(out) as (aside,), scratch(out.with_name(f".partial-{out.stem}.samples")) as samples:
+        with open(samples, "wb") as unsorted, progress("importing", None) as advance:
+            for recording in read_recordings(source):
+                unsorted.write(recording.clip.astype("<f4").data)
+                words.append(recording.word)
+                groups.append(recording.group)
+                advance(1)
+        if not words:
+            raise InputError(f"{source} holds no <word>/<name>.wav files; expected Speech Commands, packed or unpacked")
+        order = np.argsort(words, kind="stable")
+        with progress("writing", len(words)) as advance:
+            write_npz(
+                aside, len(words), _in_order(samples, order, advance), np.take(words, order), np.take(groups, order)
+            )
+    counts = ", ".join(f"{word} {words.count(word)}" for word in WORDS)
+    say(f"import: {len(words)} clips by {len(set(groups))} speakers or stretches of noise ({counts}) -> {out}")
+
+
+def _in_order(path: Path, order: NDArray[np.int64], advance: Advance) -> Iterator[NDArray[np.float32]]:
+    clip_bytes = 4 * CLIP_SAMPLES
+    with open(path, "rb") as samples:
+        for row in order:
+            samples.seek(int(row) * clip_bytes)
+            yield np.frombuffer(samples.read(clip_bytes), "<f4")[np.newaxis]
+            advance(1)
+
+
+if __name__ == "__main__":
+    run(main)

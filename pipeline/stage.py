@@ -1,0 +1,58 @@
+"""The shell of every stage: it turns errors that a user can mend into one sentence and exit code 2."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+
+from features.errors import InputError
+
+USAGE = 2
+"""Exit code for input that cannot be used."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def say(line: str) -> None:
+    """Print one line for the user."""
+    print(line, flush=True)
+
+
+def note(line: str) -> None:
+    """Print one remark that is no result."""
+    print(f"note: {line}", file=sys.stderr, flush=True)
+
+
+def default_workers() -> int:
+    """As many workers as this process may use processors."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(stage: Callable[..., None]) -> None:
+    """Run a stage's function as a command; its parameters become the command's arguments and options."""
+    with _mendable():
+        typer.run(stage)
+
+
+@contextmanager
+def _mendable() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        _fail(str(error))
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        if error.errno in NO_ROOM:
+            _fail(f"there is no room to write{where} ({error.strerror}); free some space and run this again")
+        if error.errno in NO_ACCESS:
+            _fail(f"writing or reading{where} is not allowed ({error.strerror}); change its permissions")
+        raise
+
+
+def _fail(sentence: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    raise SystemExit(USAGE)

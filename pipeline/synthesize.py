@@ -1,0 +1,39 @@
+"""Stage ``synthesize``: write the embedded corpus, spoken by a speech synthesiser, in the schema of the real file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.demo_corpus import SynthesizeSpec, human_variants, synthesize
+from features.espeak import open_voice, variants
+from features.npz import write_npz
+from features.publish import publish
+from pipeline.params import read_section
+from pipeline.progress import progress
+from pipeline.stage import run, say
+
+OUTPUT = Path("data/demo/speech_wav_8000.npz")
+
+
+def main() -> None:
+    """Write data/demo/speech_wav_8000.npz with the settings of synthesize in params.yaml."""
+    spec = read_section("synthesize", SynthesizeSpec)
+    words: list[str] = []
+    speakers: list[str] = []
+    with open_voice() as voice, publish(OUTPUT) as (aside,), progress("speaking", spec.clips) as advance:
+
+        def blocks() -> Iterator[NDArray[np.float32]]:
+            for clip, word, speaker in synthesize(spec, voice, human_variants(variants())):
+                words.append(word)
+                speakers.append(speaker)
+                advance(1)
+                yield clip[np.newaxis]
+
+        write_npz(aside, spec.clips, blocks(), words, speakers)
+    say(f"synthesize: {spec.clips} clips by {len(set(speakers))} speakers -> {OUTPUT}")
+
+
+if __name__ == "__main__":
+    run(main)
