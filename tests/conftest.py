@@ -1,0 +1,161 @@
+"""Inputs that tests make for themselves, seeded, and projects they run in: real git and DVC repositories."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from features.corpus import CLIP_SAMPLES, WORDS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SMALL_PARAMS: dict[str, Any] = {
+    "synthesize": {"clips": 120, "seed": 0},
+    "store": {"dtype": "float32", "chunk_clips": 8, "shard_clips": 32, "codec": "lz4"},
+    "train": {
+        "batch_size": 16,
+        "epochs": 1,
+        "learning_rate": 0.001,
+        "schedule": "cosine",
+        "compression": "log",
+        "precision": "auto",
+        "seed": 0,
+    },
+    "models": {
+        "base": {"skip_connections": False, "dropout": 0.3, "dense_units": 16},
+        "skip": {"skip_connections": True, "dropout": 0.3, "dense_units": 16},
+    },
+}
+
+
+def make_arrays(per_word: int, *, speakers: int | None = None, seed: int = 0) -> dict[str, np.ndarray]:
+    """Arrays of an npz: noise for clips, sorted by word, every clip different."""
+    rng = np.random.default_rng(seed)
+    words = np.repeat(sorted(WORDS), per_word)
+    arrays = {
+        "wav_vals": rng.uniform(-0.5, 0.5, (len(words), CLIP_SAMPLES)).astype(np.float32),
+        "label_vals": words.reshape(-1, 1),
+    }
+    if speakers is not None:
+        arrays["group_vals"] = np.array([f"s{number}" for number in rng.integers(speakers, size=len(words))])[:, None]
+    return arrays
+
+
+def change_params(path: Path, **changes: Any) -> None:
+    """Set dotted settings in a params.yaml, for example ``{"train.epochs": 2}``."""
+    yaml = YAML(typ="safe")
+    params = yaml.load(path)
+    for dotted, value in changes.items():
+        *parents, last = dotted.split(".")
+        section = params
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+    yaml.dump(params, path)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the product in a folder of its own."""
+
+    folder: Path
+
+    def run(self, *command: str, env: dict[str, str] | None = None) -> Finished:
+        """Run a command there, with this Python first on the path."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, **(env or {})}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    def stage(self, name: str, *arguments: str) -> Finished:
+        """Run one stage's module."""
+        return self.run(sys.executable, "-m", f"pipeline.{name}", *arguments)
+
+    def set(self, **changes: Any) -> None:
+        """Change settings of its params.yaml."""
+        change_params(self.folder / "params.yaml", **changes)
+
+    def save_npz(self, arrays: dict[str, np.ndarray], *, compressed: bool = False) -> Path:
+        """Write the npz that its params.yaml points at."""
+        path = self.folder / "input.npz"
+        (np.savez_compressed if compressed else np.savez)(path, **arrays)
+        self.set(**{"data.npz": "input.npz"})
+        return path
+
+    def leftovers(self) -> list[str]:
+        """Everything under data, metrics and artifacts."""
+        roots = [self.folder / name for name in ("data", "metrics", "artifacts")]
+        return sorted(str(path.relative_to(self.folder)) for root in roots for path in root.rglob("*") if path.is_file())
+
+
+def copy_product(folder: Path) -> Project:
+    """Copy what the pipeline runs on, with small settings."""
+    for name in ("pipeline", "features", "models"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, folder / name)
+    params = YAML(typ="safe").load(folder / "params.yaml")
+    YAML(typ="safe").dump({**params, **SMALL_PARAMS}, folder / "params.yaml")
+    return Project(folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A copy of the product without git or DVC, for running single stages."""
+    return copy_product(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_repository(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
+    """Make a copy of the product under git and DVC."""
+
+    def make() -> Project:
+        project = copy_product(tmp_path_factory.mktemp("repository"))
+        shutil.copytree(ROOT / ".dvc", project.folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "local"))
+        for command in (
+            ["git", "init", "--quiet"],
+            ["git", "config", "user.email", "tests@example.org"],
+            ["git", "config", "user.name", "tests"],
+            ["git", "add", "--all"],
+            ["git", "commit", "--quiet", "--message", "start"],
+        ):
+            done = project.run(*command)
+            assert done.code == 0, done.err
+        return project
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def arrays() -> dict[str, np.ndarray]:
+    """Ten clips of each word by twenty speakers; read only."""
+    made = make_arrays(10, speakers=20)
+    for array in made.values():
+        array.setflags(write=False)
+    return made
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path) -> Iterator[Path]:
+    """Be in an empty folder for the length of a test."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield tmp_path
+    os.chdir(before)

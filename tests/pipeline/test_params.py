@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, change_params
+
+from features.demo_corpus import SynthesizeSpec
+from features.errors import InputError
+from features.sets import SplitSpec
+from features.store import StoreSpec
+from features.transform import FeatureSpec
+from models.networks import NetworkSpec
+from models.training import TrainSpec
+from pipeline.params import DataSpec, read_section
+
+SPECS = {
+    "data": DataSpec,
+    "synthesize": SynthesizeSpec,
+    "split": SplitSpec,
+    "features": FeatureSpec,
+    "store": StoreSpec,
+    "train": TrainSpec,
+    "models.base": NetworkSpec,
+    "models.skip": NetworkSpec,
+}
+
+
+@pytest.fixture
+def params(in_folder: Path) -> Path:
+    path = in_folder / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    return path
+
+
+@pytest.mark.parametrize("section", SPECS)
+def test_the_shipped_settings_are_valid(params: Path, section: str) -> None:
+    assert params.exists()
+    assert read_section(section, SPECS[section])
+
+
+# setting, value                     | section | what the sentence must say
+MISTAKES = [
+    ("split.test_fractoin", 0.1, "split", r"unknown setting split.test_fractoin; did you mean split.test_fraction\?"),
+    ("trian", {}, "train", r"unknown setting trian; did you mean train\?"),
+    ("features.xyzzy", 1, "features", "unknown setting features.xyzzy; expected one of kind, n_fft"),
+    ("split.test_fraction", "0.1", "split", "split.test_fraction in params.yaml is '0.1'; expected a valid number"),
+    ("split.test_fraction", 1.5, "split", "split.test_fraction in params.yaml is 1.5; expected less than 1"),
+    ("split.seed", 0.5, "split", "split.seed in params.yaml is 0.5; expected a valid integer"),
+    ("split.test_fraction", 0.95, "split", "split in params.yaml: .* leave an empty train set"),
+    ("store.chunk_clips", 100, "store", "shard_clips 512 is not a multiple of chunk_clips 100"),
+    ("store.codec", "lz5", "store", "store.codec in params.yaml is 'lz5'; expected 'none', 'lz4' or 'zstd'"),
+    ("train.epochs", True, "train", "train.epochs in params.yaml is True; expected a valid integer"),
+    ("models.base.dropout", None, "models.base", "models.base.dropout in params.yaml is None; expected a valid number"),
+    ("data.npz", 3, "data", "data.npz in params.yaml is 3; expected a valid string"),
+    ("models.base", 3, "models.base", "models.base in params.yaml is 3; expected settings"),
+]
+
+
+@pytest.mark.parametrize(("setting", "value", "section", "sentence"), MISTAKES)
+def test_mistakes_are_named(params: Path, setting: str, value: object, section: str, sentence: str) -> None:
+    change_params(params, **{setting: value})
+    with pytest.raises(InputError, match=sentence):
+        read_section(section, SPECS[section])
+
+
+def test_a_missing_setting_and_a_missing_section_are_named(params: Path) -> None:
+    params.write_text("split: {seed: 0, test_fraction: 0.1}")
+    with pytest.raises(InputError, match=r"lacks the setting split.validation_fraction"):
+        read_section("split", SplitSpec)
+    with pytest.raises(InputError, match=r"no section models"):
+        read_section("models.base", NetworkSpec)
+
+
+def test_other_sections_are_not_looked_at(params: Path) -> None:
+    change_params(params, **{"train.epochs": "many"})
+    assert read_section("split", SplitSpec)
+
+
+def test_exponents_are_numbers_as_dvc_reads_them(params: Path) -> None:
+    params.write_text(params.read_text().replace("learning_rate: 0.001", "learning_rate: 1e-4"))
+    assert read_section("train", TrainSpec).learning_rate == 1e-4
+
+
+def test_no_file_and_no_yaml(in_folder: Path) -> None:
+    with pytest.raises(InputError, match=r"no params.yaml in .*; run this from the project's folder"):
+        read_section("split", SplitSpec)
+    (in_folder / "params.yaml").write_text("split: [")
+    with pytest.raises(InputError, match="not valid YAML"):
+        read_section("split", SplitSpec)

@@ -1,0 +1,134 @@
+"""The pipeline as a whole, in a real git and DVC repository: what runs when something changes."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Finished, Project, change_params
+
+from features.sets import SETS
+from features.store import FeatureStore, WaveformStore
+from features.transform import FeatureSpec, transform
+
+ALL = {
+    "synthesize", "split", "featurize@train", "featurize@validation", "featurize@test", "train@base", "train@skip",
+    "evaluate@base", "evaluate@skip",
+}  # fmt: skip
+FEATURIZE = {stage for stage in ALL if stage.startswith("featurize")}
+BASE = {"train@base", "evaluate@base"}
+SKIP = {"train@skip", "evaluate@skip"}
+
+
+def ran(done: Finished) -> set[str]:
+    assert done.code == 0, done.out + done.err
+    return set(re.findall(r"Running stage '([^']+)'", done.out))
+
+
+@pytest.fixture(scope="module")
+def reproduced(make_repository: Callable[[], Project]) -> tuple[Project, Finished]:
+    """A repository in which everything ran once."""
+    project = make_repository()
+    return project, project.run("dvc", "repro")
+
+
+def test_everything_runs_once(reproduced: tuple[Project, Finished]) -> None:
+    project, done = reproduced
+    assert ran(done) == ALL
+    for model in ("base", "skip"):
+        metrics = json.loads((project.folder / f"metrics/{model}.json").read_text())
+        assert metrics["test_clips"] == FeatureStore.open(project.folder / "data/features/test.zarr").clips
+        assert metrics["accuracy_ci95"][0] <= metrics["accuracy"] <= metrics["accuracy_ci95"][1]
+        assert set(metrics) == {"accuracy", "accuracy_ci95", "loss", "test_clips", "words"}
+
+
+def test_features_lead_back_to_the_npz(reproduced: tuple[Project, Finished]) -> None:
+    project, _ = reproduced
+    spec = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
+    with np.load(project.folder / "data/demo/speech_wav_8000.npz") as npz:
+        waves, labels, speakers = npz["wav_vals"], npz["label_vals"][:, 0], npz["group_vals"][:, 0]
+    held = {}
+    for name in SETS:
+        store = FeatureStore.open(project.folder / f"data/features/{name}.zarr")
+        source = WaveformStore.open(project.folder / f"data/split/{name}.zarr")
+        np.testing.assert_array_equal(store.source_rows, source.source_rows)
+        np.testing.assert_array_equal(store.read(0, store.clips), transform(waves[store.source_rows], spec))
+        assert labels[store.source_rows].tolist() == [store.attributes["words"][label] for label in store.labels]
+        held[name] = set(speakers[store.source_rows])
+    assert not held["train"] & held["test"] | held["train"] & held["validation"] | held["validation"] & held["test"]
+
+
+def test_predictions_are_of_the_test_set_and_agree_with_the_metrics(reproduced: tuple[Project, Finished]) -> None:
+    project, _ = reproduced
+    store = FeatureStore.open(project.folder / "data/features/test.zarr")
+    for model in ("base", "skip"):
+        with open(project.folder / f"artifacts/{model}/predictions.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["source_row"]) for row in rows] == store.source_rows.tolist()
+        correct = sum(row["actual"] == row["predicted"] for row in rows)
+        metrics = json.loads((project.folder / f"metrics/{model}.json").read_text())
+        assert metrics["accuracy"] == correct / len(rows)
+
+
+def test_dvc_shows_metrics_and_plots(reproduced: tuple[Project, Finished]) -> None:
+    project, _ = reproduced
+    shown = json.loads(project.run("dvc", "metrics", "show", "--json").out)
+    assert "accuracy" in json.dumps(shown)
+    done = project.run("dvc", "plots", "show", "--json")
+    assert done.code == 0, done.err
+    plots = json.loads(done.out)["data"]
+    assert {"accuracy", "loss", "confusion_base", "confusion_skip"} <= set(plots)
+
+
+# what changes                                             | which stages run, and no other
+CHANGES = [
+    ({}, set()),
+    ({"models.base.dropout": 0.2}, BASE),
+    ({"train.learning_rate": 0.002}, BASE | SKIP),
+    ({"features.n_fft": 128}, FEATURIZE | BASE | SKIP),
+    ({"split.seed": 1}, {"split"} | FEATURIZE | BASE | SKIP),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), CHANGES)
+def test_only_what_changed_runs(
+    reproduced: tuple[Project, Finished], changes: dict[str, object], expected: set[str]
+) -> None:
+    project, _ = reproduced
+    project.set(**changes)
+    assert ran(project.run("dvc", "repro")) == expected
+
+
+def test_going_back_runs_nothing(reproduced: tuple[Project, Finished]) -> None:
+    project, _ = reproduced
+    first = project.run("git", "show", "HEAD:params.yaml").out
+    (project.folder / "params.yaml").write_text(first)
+    done = project.run("dvc", "repro")
+    assert ran(done) == set()
+    assert "is cached" in done.out
+
+
+def test_the_notebooks_recipe_is_one_setting_away(make_repository: Callable[[], Project]) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    recipe = re.search(r"dvc exp run -S '(train=\{[^']*\})'", readme)
+    assert recipe, "README.md gives no command for the notebook's recipe"
+    project = make_repository()
+    done = project.run("dvc", "exp", "run", "--dry", "-S", recipe[1])
+    assert done.code == 0, done.err
+    done = project.run("dvc", "exp", "run", "-S", recipe[1], "-S", "train.epochs=1", "synthesize")
+    assert done.code == 0, done.err
+    change_params(project.folder / "params.yaml", **{"train.epochs": 10})
+    train = json.loads(project.run("dvc", "params", "diff", "--json").out)["params.yaml"]
+    changed = {setting: value["new"] for setting, value in train.items()}
+    expected = {
+        "train.batch_size": 32,
+        "train.epochs": 10,
+        "train.learning_rate": 1e-4,
+        "train.schedule": "constant",
+        "train.compression": "none",
+        "train.precision": "float32",
+    }
+    assert {key: changed[key] for key in expected} == expected

@@ -1,0 +1,66 @@
+import json
+
+import numpy as np
+import pytest
+from conftest import Project, make_arrays
+
+from features.sets import SETS
+from features.store import WaveformStore
+
+
+def stores(project: Project) -> dict[str, WaveformStore]:
+    return {name: WaveformStore.open(project.folder / f"data/split/{name}.zarr") for name in SETS}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_every_row_leads_back_to_its_very_waveform(project: Project, compressed: bool) -> None:
+    made = make_arrays(10, speakers=20)
+    project.save_npz(made, compressed=compressed)
+    done = project.stage("split")
+    assert done.code == 0, done.err
+    rows = []
+    speakers = []
+    for store in stores(project).values():
+        np.testing.assert_array_equal(store.read(0, store.clips), made["wav_vals"][store.source_rows])
+        assert [store.attributes["words"][label] for label in store.labels] == made["label_vals"][
+            store.source_rows, 0
+        ].tolist()
+        rows += store.source_rows.tolist()
+        speakers.append(set(made["group_vals"][store.source_rows, 0]))
+    assert sorted(rows) == list(range(120))
+    assert not speakers[0] & speakers[1] | speakers[0] & speakers[2] | speakers[1] & speakers[2]
+    assert not list((project.folder / "data/split").glob(".partial*"))
+
+
+def test_copies_stay_together_and_are_reported(project: Project) -> None:
+    made = make_arrays(20)
+    for copy in range(12):
+        made["wav_vals"][20 * copy + 1] = made["wav_vals"][20 * copy]
+    project.save_npz(made)
+    assert project.stage("split").code == 0
+    summary = json.loads((project.folder / "metrics/split.json").read_text())
+    assert summary["duplicates"] == {"contents": 12, "clips": 12, "words_disagree": 0}
+    assert summary["dropped"] == {"clips": 0, "reasons": {}}
+    assert summary["speakers_known"] is False
+    assert sum(summary["sets"][name]["clips"] for name in SETS) == 240
+    assert sum(summary["sets"][name]["groups"] for name in SETS) == 228
+    place = {row: name for name, store in stores(project).items() for row in store.source_rows.tolist()}
+    assert all(place[20 * copy] == place[20 * copy + 1] for copy in range(12))
+
+
+def test_stored_and_deflated_give_the_same_bytes(project: Project) -> None:
+    contents = []
+    for compressed in (False, True):
+        project.save_npz(make_arrays(10), compressed=compressed)
+        assert project.stage("split").code == 0
+        contents.append({name: (project.folder / name).read_bytes() for name in project.leftovers()})
+    assert contents[0] == contents[1]
+
+
+def test_a_word_that_the_file_lacks_is_said(project: Project) -> None:
+    made = make_arrays(10)
+    keep = made["label_vals"][:, 0] != "silence"
+    project.save_npz({name: array[keep] for name, array in made.items()})
+    done = project.stage("split")
+    assert done.code == 0
+    assert "note: input.npz has no clip of silence" in done.err
