@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parent.parent
 SETS = ("train", "validation", "test")
 STREAM = """
-import resource
+import pipeline, resource
 from pathlib import Path
 from features.streaming import training_batches
 
@@ -36,6 +36,7 @@ for number in range(1, 601):
     next(batches)
     if number in (100, 600):
         marks.append(peak_mib())
+del batches
 print(f"{marks[0]:.0f} MiB after 3,200 clips, {marks[1]:.0f} MiB after 19,200")
 """
 

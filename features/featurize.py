@@ -15,6 +15,7 @@ from dask.base import compute
 from dask.callbacks import Callback
 from dask.delayed import delayed
 
+from features.heap import steady_heap
 from features.store import FeatureAxes, FeatureStore, StoreSpec, WaveformStore, shard_ranges
 from features.transform import FeatureSpec, transform
 
@@ -78,6 +79,7 @@ def featurize(
     InputError
         If ``waveforms`` is not a waveform store.
     """
+    steady_heap()
     source = WaveformStore.open(waveforms)
     attributes = {
         "features": spec.model_dump(mode="json"),

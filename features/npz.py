@@ -25,6 +25,8 @@ from features.errors import InputError
 
 BLOCK_CLIPS = 512
 COPY_BYTES = 1 << 22
+SCATTERED_CLIPS = 32
+"""Clips from all over the file that are read before its pages are given back: each may map megabytes around it."""
 SCALED_PEAK = 4.0
 """Samples in [-1, 1] may overshoot a little after resampling; beyond this they were never scaled to it."""
 LISTED = 5
@@ -118,8 +120,11 @@ class Source:
         float32 array, shape (k, 8000)
             Samples in [-1, 1] at 8 kHz.
         """
-        clips = self._convert(self._samples[rows])
-        self._forget()
+        clips = np.empty((len(rows), CLIP_SAMPLES), np.float32)
+        for start in range(0, len(rows), SCATTERED_CLIPS):
+            some = rows[start : start + SCATTERED_CLIPS]
+            clips[start : start + len(some)] = self._convert(self._samples[some])
+            self._forget()
         return clips
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:

@@ -31,7 +31,7 @@ def publish(*targets: Path) -> Iterator[tuple[Path, ...]]:
     Examples
     --------
     >>> with publish(Path("metrics/split.json")) as (aside,):
-    ...     aside.write_text("{}")
+    ...     written = aside.write_text("{}")
     """
     asides = tuple(target.with_name(f".partial-{target.name}") for target in targets)
     try:

@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from zarr.codecs import BloscCodec
+from zarr.core.metadata import ArrayV3Metadata
 
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
 from features.errors import InputError
@@ -42,7 +43,7 @@ class StoreSpec(BaseModel):
         return self
 
 
-WAVEFORM_LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=512, codec="lz4")
+WAVEFORM_LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=256, codec="lz4")
 
 
 def _compressor(codec: Codec) -> BloscCodec | None:
@@ -85,7 +86,11 @@ class Store:
         assert isinstance(source_row, zarr.Array)
         self.path = path
         self._group = group
-        self._array = array
+        assert isinstance(array.metadata, ArrayV3Metadata)
+        # A silent chunk must not look like a missing one, and zarr forgets between openings that it was told so.
+        self._array: zarr.Array[ArrayV3Metadata] = zarr.Array(
+            zarr.AsyncArray(array.metadata, array.store_path, config={"order": "C", "write_empty_chunks": True})
+        )
         self._label = label
         self._source_row = source_row
         self.clips = array.shape[0]
@@ -165,7 +170,6 @@ class Store:
             shards=(layout.shard_clips, *shape),
             compressors=_compressor(layout.codec),
             dimension_names=cls.dimensions,
-            config={"write_empty_chunks": True},  # a silent chunk must not look like a missing one
         )
         cls._put(group, "label", labels, ("clip",))
         cls._put(group, "source_row", source_rows, ("clip",))

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from features.heap import steady_heap
 from features.order import clip_order, epoch_windows
 from features.store import FeatureStore
 
@@ -24,12 +25,17 @@ def _clips_of_chunks(store: FeatureStore, chunks: NDArray[np.int64]) -> NDArray[
 
 def _stream(store: FeatureStore, windows: Callable[[], Iterator[Window]]) -> tf.data.Dataset:
     """Read each window in one step, off Python's main thread."""
+    steady_heap()
     labels = store.labels.astype(np.int64)
 
     def read(chunks: NDArray[np.int64], order: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        starts = chunks * store.chunk_clips
-        values = np.concatenate([store.read(start, min(start + store.chunk_clips, store.clips)) for start in starts])
-        features = values[order].astype(np.float32, copy=False)[..., np.newaxis]  # (clip, frequency, time, 1)
+        features = np.empty((len(order), *store.shape, 1), np.float32)
+        place = np.argsort(order)  # where in the window each clip goes
+        done = 0
+        for start in chunks * store.chunk_clips:
+            values = store.read(start, min(start + store.chunk_clips, store.clips))
+            features[place[done : done + len(values)], ..., 0] = values
+            done += len(values)
         return features, labels[_clips_of_chunks(store, chunks)[order]]
 
     def load(chunks: tf.Tensor, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -89,4 +95,5 @@ def scoring_batches(path: Path, batch_size: int) -> tf.data.Dataset:
             chunks = np.arange(start, min(start + WINDOW_CHUNKS, store.chunks))
             yield chunks, np.arange(len(_clips_of_chunks(store, chunks)))
 
-    return _stream(store, windows).rebatch(batch_size, drop_remainder=False).prefetch(4)
+    batches = _stream(store, windows).rebatch(batch_size, drop_remainder=False).prefetch(4)
+    return batches.apply(tf.data.experimental.assert_cardinality(-(-store.clips // batch_size)))

@@ -102,7 +102,9 @@ class Project:
     def leftovers(self) -> list[str]:
         """Everything under data, metrics and artifacts."""
         roots = [self.folder / name for name in ("data", "metrics", "artifacts")]
-        return sorted(str(path.relative_to(self.folder)) for root in roots for path in root.rglob("*") if path.is_file())
+        return sorted(
+            str(path.relative_to(self.folder)) for root in roots for path in root.rglob("*") if path.is_file()
+        )
 
 
 def copy_product(folder: Path) -> Project:

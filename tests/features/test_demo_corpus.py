@@ -20,7 +20,9 @@ def test_unknown_is_many_other_words() -> None:
 
 
 def test_speakers_are_many_and_all_different() -> None:
-    speakers = draw_speakers(4219, human_variants(variants()), np.random.default_rng(0))  # as many as the full-size corpus needs
+    speakers = draw_speakers(
+        4219, human_variants(variants()), np.random.default_rng(0)
+    )  # as many as the full-size corpus needs
     assert len({speaker.name for speaker in speakers}) == 4219
     assert len({(speaker.accent, speaker.variant) for speaker in speakers}) > 600
 

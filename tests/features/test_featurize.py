@@ -16,7 +16,7 @@ LAYOUT = StoreSpec(dtype="float32", chunk_clips=8, shard_clips=32, codec="lz4")
 
 @pytest.fixture(scope="module")
 def waveforms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of 530 clips: one whole shard of waveforms and a part of one."""
+    """A store of 530 clips: two whole shards of waveforms and a part of one."""
     path = tmp_path_factory.mktemp("waveforms") / "train.zarr"
     rng = np.random.default_rng(0)
     store = WaveformStore.create(path, rng.integers(12, size=530).astype(np.int8), rng.permutation(530), "digest")

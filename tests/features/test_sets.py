@@ -19,8 +19,8 @@ def labels_of(per_word: int) -> np.ndarray:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    per_word=st.integers(10, 60),
-    speakers=st.integers(30, 200),
+    per_word=st.integers(30, 60),
+    speakers=st.integers(100, 200),
     seed=st.integers(0, 99),
     fractions=st.sampled_from([(0.1, 0.1), (0.2, 0.1), (0.25, 0.25)]),
 )
@@ -29,11 +29,7 @@ def test_every_clip_goes_to_one_set_and_no_group_to_two(
 ) -> None:
     labels = labels_of(per_word)
     groups = np.unique(np.random.default_rng(seed).integers(speakers, size=len(labels)), return_inverse=True)[1]
-    try:
-        division = divide(labels, groups, spec(*fractions, seed))
-    except InputError as error:
-        assert "too few clips" in str(error)  # no luck with the draw, and said so
-        return
+    division = divide(labels, groups, spec(*fractions, seed))
     rows = np.concatenate([division.rows[name] for name in SETS])
     assert sorted(rows.tolist()) == list(range(len(labels)))
     held = [set(groups[division.rows[name]].tolist()) for name in SETS]

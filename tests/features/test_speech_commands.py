@@ -88,7 +88,13 @@ def test_windows_of_two_segments_share_no_sample() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "label"),
-    [("go", "go"), ("bed", "unknown"), ("_unknown_", "unknown"), ("_silence_", "silence"), ("_background_noise_", "silence")],
+    [
+        ("go", "go"),
+        ("bed", "unknown"),
+        ("_unknown_", "unknown"),
+        ("_silence_", "silence"),
+        ("_background_noise_", "silence"),
+    ],
 )
 def test_labels(folder: str, label: str) -> None:
     assert label_of(folder) == label

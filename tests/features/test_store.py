@@ -61,9 +61,17 @@ def test_part_of_a_shard_is_refused(tmp_path: Path, start: int, clips: int) -> N
         store.write_shard(start, values(clips))
 
 
-def test_a_silent_chunk_is_stored(tmp_path: Path) -> None:
-    fill(create(tmp_path / "a.zarr"), np.zeros((10, 3, 4), np.float32))
-    assert sorted(path.name for path in (tmp_path / "a.zarr/features/c").iterdir()) == ["0", "1", "2"]
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_silent_chunk_is_stored(tmp_path: Path, reopened: bool) -> None:
+    """Zarr leaves out chunks of zeros unless told otherwise, and forgets between openings that it was told."""
+    made = values()
+    made[:4] = 0  # a whole shard
+    made[6:8] = 0  # a chunk beside one that is not silent
+    store = create(tmp_path / "a.zarr", codec="none")
+    fill(FeatureStore.open(tmp_path / "a.zarr", writable=True) if reopened else store, made)
+    files = {path.parent.parent.name: path for path in (tmp_path / "a.zarr/features/c").rglob("*") if path.is_file()}
+    assert sorted(files) == ["0", "1", "2"]
+    assert files["0"].stat().st_size == files["1"].stat().st_size == 4 * 3 * 4 * 4 + 2 * 16 + 4
 
 
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ def test_scores_by_hand() -> None:
     assert result["accuracy"] == 0.75
     assert result["test_clips"] == 4
     assert result["loss"] == pytest.approx(-np.mean(np.log([0.7, 0.8, 0.4, 0.6])))
-    assert result["words"]["yes"] == {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "clips": 1}
-    assert result["words"]["no"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "clips": 2}
+    yes, no, _ = result["words"]
+    assert yes == {"word": "yes", "precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "clips": 1}
+    assert no == {"word": "no", "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "clips": 2}
 
 
 def test_the_interval_is_wilsons() -> None:
@@ -32,7 +33,7 @@ def test_the_interval_is_wilsons() -> None:
 
 def test_a_word_that_never_occurs_scores_nothing() -> None:
     result = score(np.array([0], np.int8), Answers(LOGITS[:1]), WORDS)
-    assert result["words"]["up"] == {"precision": 0, "recall": 0, "f1": 0, "clips": 0}
+    assert result["words"][2] == {"word": "up", "precision": 0, "recall": 0, "f1": 0, "clips": 0}
 
 
 def test_a_saved_network_answers_in_the_order_of_the_batches(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_an_archive_becomes_an_npz_that_split_can_read(project: Project) -> None
         assert npz["group_vals"][:, 0].tolist() == ["11ffee00", "_silence_/3", "0a7c2a8d", "0a7c2a8d"]
         assert npz["wav_vals"].shape == (4, 8000)
         assert npz["wav_vals"].dtype == np.float32
-    assert os.listdir(project.folder / "out") == ["real.npz"]
+    assert [path.name for path in (project.folder / "out").iterdir()] == ["real.npz"]
 
 
 def test_nothing_to_import(project: Project) -> None:

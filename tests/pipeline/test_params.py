@@ -46,7 +46,7 @@ MISTAKES = [
     ("split.test_fraction", 1.5, "split", "split.test_fraction in params.yaml is 1.5; expected less than 1"),
     ("split.seed", 0.5, "split", "split.seed in params.yaml is 0.5; expected a valid integer"),
     ("split.test_fraction", 0.95, "split", "split in params.yaml: .* leave an empty train set"),
-    ("store.chunk_clips", 100, "store", "shard_clips 512 is not a multiple of chunk_clips 100"),
+    ("store.chunk_clips", 100, "store", "shard_clips 256 is not a multiple of chunk_clips 100"),
     ("store.codec", "lz5", "store", "store.codec in params.yaml is 'lz5'; expected 'none', 'lz4' or 'zstd'"),
     ("train.epochs", True, "train", "train.epochs in params.yaml is True; expected a valid integer"),
     ("models.base.dropout", None, "models.base", "models.base.dropout in params.yaml is None; expected a valid number"),
