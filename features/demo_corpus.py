@@ -21,7 +21,7 @@ ACCENTS = (
 )  # fmt: skip
 PITCHES = (35, 43, 50, 57, 65)
 RATES = (130, 145, 160, 175, 190)
-CARICATURES = ("demonic", "robo", "whisper", "croak", "klatt", "tweaky", "fast", "zac")
+CARICATURES = ("robo", "croak", "klatt", "tweaky", "fast", "zac")
 """Parts of the names of voice variants that hardly sound like a person."""
 
 OTHER_WORDS = (
@@ -54,12 +54,12 @@ class SynthesizeSpec(BaseModel):
 
 
 def human_variants(variants: Iterable[str]) -> list[str]:
-    """Leave out the variants that imitate machines, monsters and whispers.
+    """Leave out the variants that imitate machines and monsters.
 
     Examples
     --------
-    >>> human_variants(["f2", "UniRobot", "whisperf"])
-    ['f2']
+    >>> human_variants(["f1", "UniRobot", "klatt3"])
+    ['f1']
     """
     return [name for name in variants if not any(part in name.lower() for part in CARICATURES)]
 

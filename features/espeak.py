@@ -7,6 +7,7 @@ The C interface is documented in espeak-ng's ``src/include/espeak-ng/speak_lib.h
 """
 
 import ctypes
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Speaker:
     accent: str
     """An espeak-ng voice, such as ``en-us``."""
     variant: str
-    """A file of espeak-ng's ``voices/!v``, such as ``f2``."""
+    """A file of espeak-ng's ``voices/!v``, such as ``f1``."""
     pitch: int
     """0 to 99; 50 is the voice's own pitch."""
     rate: int
@@ -37,13 +38,17 @@ class Speaker:
 
     @property
     def name(self) -> str:
-        """The speaker in one word, for example ``en-us+f2/p50/r150``."""
+        """The speaker in one word, for example ``en-us+f1/p50/r150``."""
         return f"{self.accent}+{self.variant}/p{self.pitch}/r{self.rate}"
 
 
 def variants() -> list[str]:
-    """Names of the voice variants that the installed espeak-ng carries, sorted."""
-    return sorted(path.name for path in Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir())
+    """Names of the voice variants that the installed espeak-ng carries and says the same with each time, sorted.
+
+    Variants with breath are left out: its noise differs from run to run.
+    """
+    files = Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir()
+    return sorted(file.name for file in files if not re.search(r"^breath\b", file.read_text("utf-8"), re.MULTILINE))
 
 
 class Voice:
@@ -106,7 +111,7 @@ def open_voice() -> Iterator[Voice]:
     Examples
     --------
     >>> with open_voice() as voice:
-    ...     samples = voice.say("yes", Speaker("en-us", "f2", 50, 150))
+    ...     samples = voice.say("yes", Speaker("en-us", "f1", 50, 150))
     >>> voice.sample_rate_hz
     22050
     """

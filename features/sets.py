@@ -162,12 +162,26 @@ def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec)
         best = int(gain.argmax())
         chosen[group] = best
         missing[best] -= words
+    _fill_gaps(group_words, chosen)
     _check(group_words, chosen)
     set_of_clip = chosen[groups]
     return Division(
         rows={name: rng.permutation(np.flatnonzero(set_of_clip == number)) for number, name in enumerate(SETS)},
         groups={name: int((chosen == number).sum()) for number, name in enumerate(SETS)},
     )
+
+
+def _fill_gaps(group_words: NDArray[np.int64], chosen: NDArray[np.int64]) -> None:
+    """Give a set that lacks a word the smallest group with it that another set can spare."""
+    for number in range(len(SETS)):
+        for word in np.flatnonzero(group_words.sum(axis=0)):
+            if group_words[chosen == number, word].any():
+                continue
+            for group in sorted(np.flatnonzero(group_words[:, word]), key=lambda group: group_words[group].sum()):
+                left = group_words[chosen == chosen[group]].sum(axis=0) - group_words[group]
+                if (left[group_words[group] > 0] > 0).all():
+                    chosen[group] = number
+                    break
 
 
 def _check(group_words: NDArray[np.int64], chosen: NDArray[np.int64]) -> None:

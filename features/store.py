@@ -4,6 +4,7 @@ Arrays are cut into chunks, which are read, inside shards, which are files and a
 is the same to the byte for equal input: nothing in it records when or where it was made.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from zarr.codecs import BloscCodec
 from zarr.core.metadata import ArrayV3Metadata
+from zarr.errors import ZarrUserWarning
 
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
 from features.errors import InputError
@@ -85,7 +87,6 @@ class Store:
         assert isinstance(label, zarr.Array)
         assert isinstance(source_row, zarr.Array)
         self.path = path
-        self._group = group
         assert isinstance(array.metadata, ArrayV3Metadata)
         # A silent chunk must not look like a missing one, and zarr forgets between openings that it was told so.
         self._array: zarr.Array[ArrayV3Metadata] = zarr.Array(
@@ -160,6 +161,7 @@ class Store:
         labels: NDArray[np.int8],
         source_rows: NDArray[np.int64],
         attributes: dict[str, Any],
+        coordinates: dict[str, tuple[NDArray[np.float64], str]],
     ) -> Self:
         group = zarr.create_group(path, zarr_format=3, attributes=attributes)
         group.create_array(
@@ -173,7 +175,12 @@ class Store:
         )
         cls._put(group, "label", labels, ("clip",))
         cls._put(group, "source_row", source_rows, ("clip",))
-        return cls(path, group)
+        for name, (values, unit) in coordinates.items():
+            cls._put(group, name, values, (name,), units=unit)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata is an extension; xarray wants it
+            zarr.consolidate_metadata(path, zarr_format=3)
+        return cls.open(path, writable=True)
 
     @staticmethod
     def _put(
@@ -211,7 +218,7 @@ class WaveformStore(Store):
             Fingerprint of the waveforms, labels and rows to come.
         """
         attributes = {"words": list(WORDS), "sample_rate_hz": SAMPLE_RATE_HZ, "digest": digest}
-        return cls._create(path, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, labels, source_rows, attributes)
+        return cls._create(path, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, labels, source_rows, attributes, {})
 
 
 @dataclass(frozen=True)
@@ -253,7 +260,6 @@ class FeatureStore(Store):
         attributes : dict
             What the store is to say of itself, as JSON can hold it.
         """
-        store = cls._create(path, (axes.frequency_hz.size, axes.time_s.size), layout, labels, source_rows, attributes)
-        cls._put(store._group, "frequency", axes.frequency_hz, ("frequency",), units="Hz")
-        cls._put(store._group, "time", axes.time_s, ("time",), units="s")
-        return store
+        shape = (axes.frequency_hz.size, axes.time_s.size)
+        coordinates = {"frequency": (axes.frequency_hz, "Hz"), "time": (axes.time_s, "s")}
+        return cls._create(path, shape, layout, labels, source_rows, attributes, coordinates)

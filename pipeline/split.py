@@ -29,15 +29,14 @@ def main() -> None:
     spec = read_section("split", SplitSpec)
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
     with scratch(FOLDER / ".partial-samples") as inflated, open_source(npz, inflated) as source:
+        with progress("examining", source.clips) as advance:
+            audit = examine(npz, source.clips, _counted(source, advance))
+        division = divide(source.labels, join_groups(source.groups, audit.digests), spec)
         for remark in source.notes:
             note(remark)
         absent = [word for word, count in word_counts(source.labels).items() if not count]
         if absent:
             note(f"{npz} has no clip of {', '.join(absent)}; no network will learn to tell it")
-        with progress("examining", source.clips) as advance:
-            audit = examine(npz, source.clips, _counted(source, advance))
-        groups = join_groups(source.groups, audit.digests)
-        division = divide(source.labels, groups, spec)
         with publish(*stores, METRICS) as (*asides, metrics), progress("splitting", source.clips) as advance:
             for name, aside in zip(SETS, asides, strict=True):
                 _write_set(aside, source, division.rows[name], audit.digests, advance)

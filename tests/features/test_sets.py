@@ -82,6 +82,16 @@ def test_without_speakers_copies_are_groups() -> None:
     assert len(set(groups.tolist())) == 3
 
 
+def test_few_speakers_still_give_every_set_every_word() -> None:
+    for seed in range(50):
+        labels = labels_of(10)
+        groups = np.random.default_rng(seed).integers(20, size=len(labels))
+        division = divide(labels, np.unique(groups, return_inverse=True)[1], spec(seed=seed))
+        for name in SETS:
+            assert min(word_counts(labels[division.rows[name]]).values()) > 0
+            assert len(division.rows[name]) < 0.35 * len(labels) or name == "train"
+
+
 # clips of a word, fractions          | clips for train, validation, test
 TARGETS = [
     (100, (0.8, 0.1, 0.1), (80, 10, 10)),

@@ -114,7 +114,7 @@ def test_unknown_settings_are_named_with_the_nearest(
     [
         (["featurize", "train"], "data/split/train.zarr is not a zarr store"),
         (["train", "base"], "data/features/train.zarr is not a zarr store"),
-        (["train", "none"], "unknown setting models.none"),
+        (["train", "none"], "no section models.none"),
         (["evaluate", "base"], "artifacts/base/model.keras does not exist"),
         (["import_speech_commands", "none.tar.gz", "out.npz"], "none.tar.gz does not exist"),
     ],
@@ -126,7 +126,7 @@ def test_stages_without_their_input(project: Project, stage: list[str], sentence
 def test_an_unknown_set_is_refused(project: Project) -> None:
     done = project.stage("featurize", "tests")
     assert done.code == 2
-    assert "'tests' is not one of 'train', 'validation', 'test'" in " ".join(done.err.split())
+    assert "'tests' is not one of" in done.err
 
 
 def test_int16_is_converted_and_said(project: Project) -> None:
@@ -147,7 +147,7 @@ def test_a_disk_that_fills_up(project: Project, compressed: bool, room_mib: int)
     assert results.returncode == 2, results.stderr
     assert results.stderr.startswith("error: there is no room to write")
     assert len(results.stderr.strip().splitlines()) == 1
-    assert results.stdout.strip() == "left: "
+    assert results.stdout.strip() == "left:"
 
 
 def full_disk(project: Project, room_mib: int, command: str) -> subprocess.CompletedProcess[str]:

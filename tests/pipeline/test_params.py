@@ -76,7 +76,7 @@ def test_other_sections_are_not_looked_at(params: Path) -> None:
 
 
 def test_exponents_are_numbers_as_dvc_reads_them(params: Path) -> None:
-    params.write_text(params.read_text().replace("learning_rate: 0.001", "learning_rate: 1e-4"))
+    params.write_text(params.read_text().replace("learning_rate: 0.0007", "learning_rate: 1e-4"))
     assert read_section("train", TrainSpec).learning_rate == 1e-4
 
 
