@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 BLOCKS = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256))
 """Filters of each convolution; every block ends in a pooling that halves frequency and time."""
+SMALLEST_SIDE = 2 ** len(BLOCKS)
+"""Fewest bins and frames that leave something after the last pooling."""
 LOG_OFFSET = 1e-3
 """Magnitude that log compression starts from: 96 dB under the largest magnitude of a full-scale sine, 65."""
 
@@ -63,8 +65,10 @@ def build_network(
     ValueError
         If the input is too small for four poolings.
     """
-    if min(input_shape[:2]) < 2 ** len(BLOCKS):
-        raise ValueError(f"features of shape {input_shape[:2]} are too small; expected at least 16 in each direction")
+    if min(input_shape[:2]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"features of shape {input_shape[:2]} are too small; expected at least {SMALLEST_SIDE} each way"
+        )
     magnitudes = keras.Input(input_shape, name="magnitude")
     x = magnitudes
     if statistics is not None:

@@ -39,8 +39,8 @@ def main(model: Annotated[str, typer.Argument(help="A name under models in param
                 table.writerow([row, words[label], words[guess], f"{confidence:.6f}"])
     low, high = result["accuracy_ci95"]
     say(
-        f"evaluate: {model} names {result['accuracy']:.1%} of {len(labels)} test clips correctly "
-        f"(95 % interval {low:.1%} to {high:.1%}) -> {metrics}"
+        f"evaluate: {model} is right on {result['accuracy']:.1%} of {len(labels)} test clips "
+        f"(95% interval {low:.1%} to {high:.1%})"
     )
 
 

@@ -71,7 +71,9 @@ def _summary(source: Source, audit: Audit, division: Division) -> dict[str, Any]
             name: {
                 "clips": len(rows),
                 "groups": division.groups[name],
-                "words": word_counts(source.labels[rows]),
+                "words": [  # a list, because DVC gives every number in a dictionary a column
+                    {"word": word, "clips": clips} for word, clips in word_counts(source.labels[rows]).items()
+                ],
             }
             for name, rows in division.rows.items()
         },

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from features.errors import InputError
 from features.publish import publish
 from features.store import FeatureStore
 from features.streaming import scoring_batches, training_batches
-from models.networks import NetworkSpec
+from models.networks import SMALLEST_SIDE, NetworkSpec
 from models.training import Epoch, TrainSpec, train
 from pipeline.params import read_section
 from pipeline.progress import progress
@@ -25,6 +26,11 @@ def main(model: Annotated[str, typer.Argument(help="A name under models in param
     spec = read_section("train", TrainSpec)
     network = read_section(f"models.{model}", NetworkSpec)
     store = FeatureStore.open(TRAIN)
+    if min(store.shape) < SMALLEST_SIDE:
+        raise InputError(
+            f"the features of {TRAIN} are {store.shape[0]} x {store.shape[1]}; expected at least {SMALLEST_SIDE} each "
+            "way for the networks' poolings, so choose a larger features.n_fft or a smaller features.hop_length"
+        )
     folder = Path("artifacts", model)
     epochs = spec.epochs
     with (
@@ -34,8 +40,8 @@ def main(model: Annotated[str, typer.Argument(help="A name under models in param
 
         def tell(epoch: Epoch) -> None:
             say(
-                f"train: {model} epoch {epoch.epoch}/{epochs}  loss {epoch.loss:.3f}  accuracy {epoch.accuracy:.3f}  "
-                f"val_loss {epoch.val_loss:.3f}  val_accuracy {epoch.val_accuracy:.3f}  {epoch.seconds:.0f} s"
+                f"train: {model} {epoch.epoch}/{epochs}  loss {epoch.loss:.3f} acc {epoch.accuracy:.3f}  "
+                f"val_loss {epoch.val_loss:.3f} val_acc {epoch.val_accuracy:.3f}  {epoch.seconds:.0f} s"
             )
 
         trained = train(
@@ -53,10 +59,7 @@ def main(model: Annotated[str, typer.Argument(help="A name under models in param
             table = csv.DictWriter(file, [field.name for field in fields(Epoch) if field.name != "seconds"])
             table.writeheader()
             table.writerows({k: v for k, v in asdict(epoch).items() if k != "seconds"} for epoch in trained.history)
-    say(
-        f"train: {model} in {trained.precision}, best epoch {trained.best.epoch} by validation loss "
-        f"-> {folder / 'model.keras'}"
-    )
+    say(f"train: {model}, {trained.precision}, best epoch {trained.best.epoch} -> {folder / 'model.keras'}")
 
 
 if __name__ == "__main__":

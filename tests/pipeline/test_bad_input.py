@@ -123,6 +123,14 @@ def test_stages_without_their_input(project: Project, stage: list[str], sentence
     assert_refused(project, sentence, *stage)
 
 
+def test_features_too_small_for_the_networks(project: Project) -> None:
+    project.save_npz(make_arrays(10))
+    project.set(**{"features.n_fft": 16, "features.hop_length": 16})
+    for stage in (["split"], ["featurize", "train"], ["featurize", "validation"]):
+        assert project.stage(*stage).code == 0
+    assert_refused(project, "are 9 x 501; expected at least 16 each way", "train", "base")
+
+
 def test_an_unknown_set_is_refused(project: Project) -> None:
     done = project.stage("featurize", "tests")
     assert done.code == 2
