@@ -34,13 +34,11 @@ def build_network(
     words: int,
     *,
     statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
-    trunk: str = "float32",
 ) -> keras.Model:
     """Build an untrained network.
 
     Four blocks of 3 × 3 convolutions with a pooling each, then dropout, one dense layer, batch normalisation and a
-    score a word. Convolutions may run in another precision; everything from the flattening on is float32 always,
-    because dense layers and batch normalisation in bfloat16 stop learning. Saved models need only Keras to load.
+    score a word. Saved models need only Keras to load.
 
     Parameters
     ----------
@@ -52,8 +50,6 @@ def build_network(
     statistics : pair of float32 arrays of shape (frequency,), or None
         Mean and variance of the log magnitudes of each frequency, over the clips to train on: magnitudes are then
         compressed and normalised by the first layers. None feeds magnitudes to the first convolution as they are.
-    trunk : str
-        Keras dtype policy of the convolutions, such as ``mixed_bfloat16``.
 
     Returns
     -------
@@ -79,12 +75,12 @@ def build_network(
         block_input = x
         for position, filters in enumerate(block, 1):
             name = f"conv{number}_{position}"
-            x = layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=trunk, name=name)(x)
+            x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=name)(x)
         if spec.skip_connections and number > 1:
-            x = layers.Concatenate(dtype=trunk, name=f"skip{number}")([x, block_input])
-        x = layers.MaxPooling2D(dtype=trunk, name=f"pool{number}")(x)
-    x = layers.Flatten(dtype="float32")(x)
-    x = layers.Dropout(spec.dropout, dtype="float32")(x)
-    x = layers.Dense(spec.dense_units, activation="relu", dtype="float32", name="dense")(x)
-    x = layers.BatchNormalization(dtype="float32", name="batch_norm")(x)
-    return keras.Model(magnitudes, layers.Dense(words, dtype="float32", name="logits")(x))
+            x = layers.Concatenate(name=f"skip{number}")([x, block_input])
+        x = layers.MaxPooling2D(name=f"pool{number}")(x)
+    x = layers.Flatten()(x)
+    x = layers.Dropout(spec.dropout)(x)
+    x = layers.Dense(spec.dense_units, activation="relu", name="dense")(x)
+    x = layers.BatchNormalization(name="batch_norm")(x)
+    return keras.Model(magnitudes, layers.Dense(words, name="logits")(x))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.networks import LOG_OFFSET, NetworkSpec, build_network
-from models.precision import TRUNK_POLICY, Precision, choose_precision, processor_flags
 
 STATISTICS_CLIPS = 2048
 """Clips that mean and variance of the log magnitudes are taken over."""
@@ -33,13 +32,14 @@ class TrainSpec(BaseModel):
     """``cosine`` rises in the first tenth of the steps and falls to 0 at the last."""
     compression: Literal["log", "none"]
     """``log``: the network's first layers take the log of magnitudes and normalise each frequency."""
-    precision: Precision
+    precision: Literal["auto", "float32"]
+    """``auto``: the fastest precision that is known to learn, which is float32 on every device so far."""
     seed: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """How one epoch went. Validation scores are float32 whatever the training precision."""
+    """How one epoch went."""
 
     epoch: int
     loss: float
@@ -47,7 +47,7 @@ class Epoch:
     val_loss: float
     val_accuracy: float
     seconds: float
-    """Wall time of the epoch's training steps, validation not counted."""
+    """Wall time, validation included."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,10 @@ class Trained:
     """A trained network and how it came about."""
 
     model: keras.Model
-    """float32, with the weights of the best epoch."""
+    """With the weights of the best epoch."""
     best: Epoch
     """The epoch of least validation loss."""
     history: list[Epoch]
-    precision: str
 
 
 def log_statistics(batches: tf.data.Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -85,18 +84,10 @@ def log_statistics(batches: tf.data.Dataset) -> tuple[NDArray[np.float32], NDArr
 
 
 class _BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Scores each epoch in float32 on the validation set and keeps the weights of the best."""
+    """Keeps the weights of the epoch with the least validation loss."""
 
-    def __init__(
-        self,
-        scorer: keras.Model,
-        validation: tf.data.Dataset,
-        on_batch: Callable[[int, float], None],
-        on_epoch: Callable[[Epoch], None],
-    ) -> None:
+    def __init__(self, on_batch: Callable[[int, float], None], on_epoch: Callable[[Epoch], None]) -> None:
         super().__init__()
-        self._scorer = scorer
-        self._validation = validation
         self._on_batch = on_batch
         self._on_epoch = on_epoch
         self._started = 0.0
@@ -114,15 +105,11 @@ class _BestEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         self._on_batch(batch + 1, float((logs or {})["loss"]))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        seconds = time.monotonic() - self._started
-        weights = self.model.get_weights()
-        self._scorer.set_weights(weights)
-        val_loss, val_accuracy = self._scorer.evaluate(self._validation, verbose=0)
-        logs = logs or {}
-        result = Epoch(epoch + 1, float(logs["loss"]), float(logs["accuracy"]), val_loss, val_accuracy, seconds)
+        scores = {name: float((logs or {})[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        result = Epoch(epoch + 1, **scores, seconds=time.monotonic() - self._started)
         self.history.append(result)
         if self.best is result:
-            self.weights = weights
+            self.weights = self.model.get_weights()
         self._on_epoch(result)
 
 
@@ -164,20 +151,24 @@ def train(
     statistics = None
     if spec.compression == "log":
         statistics = log_statistics(training.take(min(steps, max(1, STATISTICS_CLIPS // spec.batch_size))))
-    precision = choose_precision(spec.precision, processor_flags())
-    shape = training.element_spec[0].shape[1:]
-    model = build_network(network, shape, words, statistics=statistics, trunk=TRUNK_POLICY[precision])
-    scorer = build_network(network, shape, words, statistics=statistics)
-    for compiled in (model, scorer):
-        compiled.compile(
-            keras.optimizers.Adam(_learning_rate(spec, steps * spec.epochs)),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
-    best = _BestEpoch(scorer, validation, on_batch, on_epoch)
-    model.fit(training, epochs=spec.epochs, steps_per_epoch=steps, callbacks=[best], shuffle=False, verbose=0)
-    scorer.set_weights(best.weights)
-    return Trained(scorer, best.best, best.history, precision)
+    model = build_network(network, training.element_spec[0].shape[1:], words, statistics=statistics)
+    model.compile(
+        keras.optimizers.Adam(_learning_rate(spec, steps * spec.epochs)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    best = _BestEpoch(on_batch, on_epoch)
+    model.fit(
+        training,
+        epochs=spec.epochs,
+        steps_per_epoch=steps,
+        validation_data=validation,
+        callbacks=[best],
+        shuffle=False,
+        verbose=0,
+    )
+    model.set_weights(best.weights)
+    return Trained(model, best.best, best.history)
 
 
 def _learning_rate(spec: TrainSpec, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

@@ -32,7 +32,8 @@ def main() -> None:
                 yield clip[np.newaxis]
 
         write_npz(aside, spec.clips, blocks(), words, speakers)
-    say(f"synthesize: {spec.clips} clips by {len(set(speakers))} speakers -> {OUTPUT}")
+    voices = {speaker for word, speaker in zip(words, speakers, strict=True) if word != "silence"}
+    say(f"synthesize: {spec.clips} clips by {len(voices)} speakers -> {OUTPUT}")
 
 
 if __name__ == "__main__":

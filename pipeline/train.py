@@ -59,7 +59,7 @@ def main(model: Annotated[str, typer.Argument(help="A name under models in param
             table = csv.DictWriter(file, [field.name for field in fields(Epoch) if field.name != "seconds"])
             table.writeheader()
             table.writerows({k: v for k, v in asdict(epoch).items() if k != "seconds"} for epoch in trained.history)
-    say(f"train: {model}, {trained.precision}, best epoch {trained.best.epoch} -> {folder / 'model.keras'}")
+    say(f"train: {model}, best epoch {trained.best.epoch} -> {folder / 'model.keras'}")
 
 
 if __name__ == "__main__":

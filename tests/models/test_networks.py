@@ -10,9 +10,9 @@ SHAPE = (130, 126, 1)
 STATISTICS = (np.full(130, -3, np.float32), np.full(130, 4, np.float32))
 
 
-def build(skip: bool, **options: object) -> keras.Model:
+def build(skip: bool, statistics: tuple[np.ndarray, np.ndarray] | None = None) -> keras.Model:
     spec = NetworkSpec(skip_connections=skip, dropout=0.3, dense_units=256)
-    return build_network(spec, SHAPE, 12, **{"statistics": None, **options})  # type: ignore[arg-type]
+    return build_network(spec, SHAPE, 12, statistics=statistics)
 
 
 def convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
@@ -36,14 +36,6 @@ def test_skip_hands_each_blocks_input_on_from_the_second_block() -> None:
     # 64 + 32, 128 + 96, 256 + 224
     assert [model.get_layer(f"skip{block}").output.shape[-1] for block in (2, 3, 4)] == [96, 224, 480]
     assert model.get_layer("skip2").input[1] is model.get_layer("pool1").output
-
-
-def test_bfloat16_stops_where_the_head_begins() -> None:
-    model = build(True, trunk="mixed_bfloat16", statistics=STATISTICS)
-    assert {layer.compute_dtype for layer in convolutions(model)} == {"bfloat16"}
-    assert {weight.dtype for weight in model.weights} == {"float32"}
-    for name in ("dense", "batch_norm", "logits"):
-        assert model.get_layer(name).compute_dtype == "float32"
 
 
 def test_first_layers_compress_and_normalise_each_frequency() -> None:
