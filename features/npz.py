@@ -216,7 +216,7 @@ def _read_text(archive: zipfile.ZipFile, path: Path, name: str, clips: int) -> N
         raise damaged(path, f"{name} has {len(raw)} bytes of data where {header.data_bytes} were promised")
     text = np.frombuffer(raw, header.dtype).reshape(clips)
     try:
-        return text.astype(np.str_)
+        return text.astype(np.str_, copy=False)
     except UnicodeDecodeError:
         raise InputError(f"{name} in {path} holds bytes that are not ASCII; save it as text instead") from None
 

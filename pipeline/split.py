@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from features.audit import Audit, count_duplicates, examine
 from features.corpus import word_counts
+from features.heap import steady_heap
 from features.npz import Source, open_source
 from features.publish import publish, scratch
 from features.sets import SETS, Division, SplitSpec, divide, join_groups
@@ -27,6 +28,7 @@ def main() -> None:
     """Write data/split/{train,validation,test}.zarr and metrics/split.json with the settings of data and split."""
     npz = Path(read_section("data", DataSpec).npz)
     spec = read_section("split", SplitSpec)
+    steady_heap()
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
     with scratch(FOLDER / ".partial-samples") as inflated, open_source(npz, inflated) as source:
         with progress("examining", source.clips) as advance:
