@@ -73,9 +73,7 @@ def _summary(source: Source, audit: Audit, division: Division) -> dict[str, Any]
             name: {
                 "clips": len(rows),
                 "groups": division.groups[name],
-                "words": [  # a list, because DVC gives every number in a dictionary a column
-                    {"word": word, "clips": clips} for word, clips in word_counts(source.labels[rows]).items()
-                ],
+                "words": word_counts(source.labels[rows]),
             }
             for name, rows in division.rows.items()
         },
