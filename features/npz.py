@@ -25,7 +25,7 @@ from features.errors import InputError
 
 BLOCK_CLIPS = 512
 COPY_BYTES = 1 << 22
-SCATTERED_CLIPS = 32
+SCATTERED_CLIPS = 8
 """Clips from all over the file that are read before its pages are given back: each may map megabytes around it."""
 SCALED_PEAK = 4.0
 """Samples in [-1, 1] may overshoot a little after resampling; beyond this they were never scaled to it."""

@@ -55,13 +55,13 @@ class Division:
     groups: dict[str, int]
 
 
-def join_groups(speakers: NDArray[np.str_] | None, digests: NDArray[np.void]) -> NDArray[np.int64]:
+def join_groups(speakers: NDArray[np.str_] | NDArray[np.int64] | None, digests: NDArray[np.void]) -> NDArray[np.int64]:
     """Number the groups of clips that must stay together: same speaker, same content, or linked by a chain of both.
 
     Parameters
     ----------
-    speakers : text array, shape (clips,), or None
-        Who speaks each clip, where that is known.
+    speakers : text or integer array, shape (clips,), or None
+        Who speaks each clip, by name or number, where that is known.
     digests : bytes array, shape (clips,)
         Equal for clips of equal content.
 

@@ -31,9 +31,11 @@ def main() -> None:
     steady_heap()
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
     with scratch(FOLDER / ".partial-samples") as inflated, open_source(npz, inflated) as source:
+        # Sorting text takes several times its size, so that is done while nothing else is in memory.
+        speakers = None if source.groups is None else np.unique(source.groups, return_inverse=True)[1]
         with progress("examining", source.clips) as advance:
             audit = examine(npz, source.clips, _counted(source, advance))
-        division = divide(source.labels, join_groups(source.groups, audit.digests), spec)
+        division = divide(source.labels, join_groups(speakers, audit.digests), spec)
         for remark in source.notes:
             note(remark)
         absent = [word for word, count in word_counts(source.labels).items() if not count]
