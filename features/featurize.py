@@ -1,48 +1,193 @@
 """Featurizing: every shard of a feature store is one task. The only module that knows dask.
 
-A task is given numbers and paths, never arrays: it reads its clips, transforms them and writes its shard whole. So
-memory is a few shards a worker, however many clips there are.
+A task is given numbers and paths, never arrays: it looks its shard up in the cache, or else reads its clips, transforms
+them and writes the shard, a chunk at a time. So memory is a shard of waveforms a worker, however many clips there are.
 """
 
-import hashlib
-import json
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dask.base import compute
-from dask.callbacks import Callback
-from dask.delayed import delayed
+import numpy as np
+from numpy.typing import NDArray
 
+from features.cache import ShardCache
+from features.errors import InputError
+from features.fingerprint import Version, current_version, settings_hash, shard_key
 from features.heap import steady_heap
-from features.store import FeatureAxes, FeatureStore, StoreSpec, WaveformStore, shard_ranges
+from features.layout import StoreSpec, shard_ranges
+from features.shard import Checksum, write_shard
+from features.store import ClipColumns, Draft, FeatureAxes, FeatureStore, WaveformStore
 from features.transform import FeatureSpec, transform
 
-LIBRARIES = ("numcodecs", "numpy", "scipy", "zarr")
-"""Libraries whose versions can change a stored number or byte."""
+CONNECT_S = 10
+"""How long to wait for a scheduler to answer."""
 
 
-def spec_hash(spec: FeatureSpec, layout: StoreSpec) -> str:
-    """Fingerprint of the settings, whatever order they are written in: 32 hexadecimal digits."""
-    canonical = json.dumps([spec.model_dump(mode="json"), layout.model_dump(mode="json")], sort_keys=True)
-    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a shard."""
+
+    number: int
+    clips: int
+    checksum: Checksum
+    reused: bool
 
 
-def _featurize_shard(waveforms: Path, features: Path, spec: FeatureSpec, start: int, stop: int) -> int:
-    clips = WaveformStore.open(waveforms).read(start, stop)
-    FeatureStore.open(features, writable=True).write_shard(start, transform(clips, spec))
-    return stop - start
+@dataclass(frozen=True)
+class Task:
+    """All that computes a shard, wherever it runs."""
+
+    number: int
+    start: int
+    stop: int
+    key: str
+    target: Path
+    waveforms: Path
+    waveforms_digest: str
+    cache: ShardCache
+    spec: FeatureSpec
+    layout: StoreSpec
+    made_by: Version
+
+    def reuse(self) -> Outcome | None:
+        """Take the shard from the cache, if it is there."""
+        checksum = self.cache.take(self.key, self.target)
+        return Outcome(self.number, self.stop - self.start, checksum, reused=True) if checksum else None
+
+    def run(self) -> Outcome:
+        """Take the shard from the cache, where another run may have put it by now, or compute it.
+
+        Raises
+        ------
+        InputError
+            If its waveforms are damaged, or what is installed here would compute something else.
+        """
+        reused = self.reuse()
+        if reused:
+            return reused
+        if self.made_by != current_version():
+            raise InputError(
+                f"these features are to be computed by {self.made_by}, but what is installed here is "
+                f"{current_version()}; expected the same code and libraries, so install this project's environment on "
+                "every worker, or run dvc repro to compute the whole set anew"
+            )
+        written = self.cache.add(self.key, self.target, lambda file: write_shard(file, self._chunks(), self.layout))
+        return Outcome(self.number, self.stop - self.start, written, reused=False)
+
+    def _chunks(self) -> Iterator[NDArray[np.float32]]:
+        steady_heap()
+        clips = read_waveforms(open_waveforms(self.waveforms, self.waveforms_digest), self.start, self.stop)
+        chunk = np.empty((self.layout.chunk_clips, *self.spec.shape), np.float32)
+        for start, stop in shard_ranges(len(clips), self.layout.chunk_clips):
+            yield transform(clips[start:stop], self.spec, chunk[: stop - start])
 
 
-class _Progress(Callback):
-    """Reports the clips of each task as it ends."""
+@lru_cache(maxsize=1)
+def open_waveforms(path: Path, digest: str) -> WaveformStore:
+    """Open a waveform store once for all tasks of a process.
 
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        self._advance = advance
+    Raises
+    ------
+    InputError
+        If it holds other clips than those that the digest was taken of.
+    """
+    store = WaveformStore.open(path)
+    if store.attributes["digest"] != digest:
+        raise InputError(f"{path} was made anew while its features were being computed; run this again")
+    return store
 
-    def _posttask(self, key: Any, result: Any, dsk: Any, state: Any, worker_id: Any) -> None:
-        self._advance(result)
+
+def read_waveforms(store: WaveformStore, start: int, stop: int) -> NDArray[np.float32]:
+    """Read clips ``start`` to ``stop``, float32 (clips, 8000), checking every shard they lie in.
+
+    Raises
+    ------
+    InputError
+        If a shard is not what was written.
+    """
+    clips = np.empty((stop - start, *store.shape), np.float32)
+    for number in range(start // store.layout.shard_clips, -(-stop // store.layout.shard_clips)):
+        for first, chunk in store.read_checked(number):
+            begin, end = max(start, first), min(stop, first + len(chunk))
+            if begin < end:
+                clips[begin - start : end - start] = chunk[begin - first : end - first]
+    return clips
+
+
+def attributes_of(source: WaveformStore, spec: FeatureSpec, layout: StoreSpec, made_by: Version) -> dict[str, Any]:
+    """What a feature store says of itself."""
+    return {
+        "features": spec.model_dump(mode="json"),
+        "store": layout.model_dump(mode="json"),
+        "made_by": made_by.model_dump(mode="json"),
+        "spec_hash": settings_hash(spec, layout, made_by),
+        "source_digest": source.attributes["digest"],
+        "split": source.attributes["split"],
+        "words": source.attributes["words"],
+        "sample_rate_hz": source.attributes["sample_rate_hz"],
+    }
+
+
+def draft(source: WaveformStore, target: Path, attributes: dict[str, Any]) -> Draft:
+    """Begin the feature store that its attributes describe."""
+    spec = FeatureSpec.model_validate(attributes["features"])
+    layout = StoreSpec.model_validate(attributes["store"])
+    columns = ClipColumns(source.labels, source.source_rows, source.digests)
+    return FeatureStore.draft(target, FeatureAxes(spec.frequency_hz, spec.time_s), layout, columns, attributes)
+
+
+def tasks_for(source: WaveformStore, store: Draft, attributes: dict[str, Any], cache: ShardCache) -> list[Task]:
+    """One task for each shard of a draft."""
+    digests = source.digests
+    return [
+        Task(
+            number=number,
+            start=start,
+            stop=stop,
+            key=shard_key(attributes["spec_hash"], digests[start:stop]),
+            target=store.shard_path(number).absolute(),
+            waveforms=source.path.absolute(),
+            waveforms_digest=attributes["source_digest"],
+            cache=ShardCache(cache.folder.absolute()),
+            spec=FeatureSpec.model_validate(attributes["features"]),
+            layout=StoreSpec.model_validate(attributes["store"]),
+            made_by=Version.model_validate(attributes["made_by"]),
+        )
+        for number, (start, stop) in enumerate(store.shards)
+    ]
+
+
+def _in_threads(tasks: list[Task], workers: int, advance: Callable[[int], None]) -> list[Outcome]:
+    """Run tasks on threads of this process."""
+    from dask.base import compute
+    from dask.callbacks import Callback
+    from dask.delayed import delayed
+    from dask.threaded import get  # by its name, "threads", dask would import distributed first
+
+    with Callback(posttask=lambda key, outcome, *_: advance(outcome.clips)):
+        return list(compute(*(delayed(task.run, pure=False)() for task in tasks), scheduler=get, num_workers=workers))
+
+
+def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None]) -> list[Outcome]:
+    """Run tasks on the workers of a dask.distributed scheduler; those of a worker that dies run again elsewhere."""
+    from distributed import Client, as_completed
+
+    try:
+        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"there is no dask scheduler at {scheduler!r} ({error}); expected the address of a running one, such as "
+            "tcp://127.0.0.1:8786"
+        ) from None
+    outcomes = []
+    with client:
+        for future in as_completed(client.map(Task.run, tasks, pure=False)):
+            outcomes.append(future.result())
+            advance(outcomes[-1].clips)
+    return outcomes
 
 
 def featurize(
@@ -50,10 +195,12 @@ def featurize(
     target: Path,
     spec: FeatureSpec,
     layout: StoreSpec,
+    cache: ShardCache,
     *,
     workers: int,
+    scheduler: str | None = None,
     advance: Callable[[int], None] = lambda clips: None,
-) -> int:
+) -> list[Outcome]:
     """Compute the features of a whole set.
 
     Parameters
@@ -64,36 +211,40 @@ def featurize(
         Where a :class:`~features.store.FeatureStore` is made; nothing may stand there.
     spec : FeatureSpec
     layout : StoreSpec
+    cache : ShardCache
+        Where finished shards are found and kept.
     workers : int
         Threads; the result does not depend on it. Reading, transforming and compressing release Python's lock.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, whose workers take the place of threads. They must see the same files.
     advance : callable
         Told the number of clips of each shard when it is written.
 
     Returns
     -------
-    int
-        Clips written.
+    list of Outcome
+        One for each shard, in order.
 
     Raises
     ------
     InputError
-        If ``waveforms`` is not a waveform store.
+        If ``waveforms`` is not a waveform store or a shard of it is damaged, or a worker has other code or libraries.
     """
-    steady_heap()
     source = WaveformStore.open(waveforms)
-    attributes = {
-        "features": spec.model_dump(mode="json"),
-        "store": layout.model_dump(mode="json"),
-        "spec_hash": spec_hash(spec, layout),
-        "source_digest": source.attributes["digest"],
-        "words": source.attributes["words"],
-        "sample_rate_hz": source.attributes["sample_rate_hz"],
-        "libraries": {library: version(library) for library in LIBRARIES},
-    }
-    axes = FeatureAxes(spec.frequency_hz, spec.time_s)
-    FeatureStore.create(target, axes, layout, source.labels, source.source_rows, attributes)
-    task = delayed(_featurize_shard, pure=False)
-    tasks = [task(waveforms, target, spec, *shard) for shard in shard_ranges(source.clips, layout.shard_clips)]
-    with _Progress(advance):
-        done = compute(*tasks, scheduler="threads", num_workers=workers)
-    return sum(done)
+    attributes = attributes_of(source, spec, layout, current_version())
+    store = draft(source, target, attributes)
+    tasks = tasks_for(source, store, attributes, cache)
+    outcomes = []
+    for task in tasks:
+        if reused := task.reuse():
+            outcomes.append(reused)
+            advance(reused.clips)
+    found = {outcome.number for outcome in outcomes}
+    missing = [task for task in tasks if task.number not in found]
+    # Dask takes longer to import than a cached set to link, so it is imported when there is something to compute.
+    if missing:
+        outcomes += _on_cluster(missing, scheduler, advance) if scheduler else _in_threads(missing, workers, advance)
+    for outcome in outcomes:
+        store.record(outcome.number, outcome.checksum)
+    store.seal()
+    return sorted(outcomes, key=lambda outcome: outcome.number)

@@ -2,9 +2,11 @@
 
 import ctypes
 
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 LARGE_BYTES = 8 << 20
 """Above a batch of frames, which is wanted again at once, and below a shard or window, which is not."""
+KEPT_BYTES = 64 << 20
+"""What may stay free at the top of the heap, so that each chunk's memory is not given back only to be fetched again."""
 
 
 def steady_heap() -> None:
@@ -17,4 +19,5 @@ def steady_heap() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(M_ARENA_MAX, 2)

@@ -4,221 +4,357 @@ Arrays are cut into chunks, which are read, inside shards, which are files and a
 is the same to the byte for equal input: nothing in it records when or where it was made.
 """
 
+import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from zarr.codecs import BloscCodec
-from zarr.core.metadata import ArrayV3Metadata
 from zarr.errors import ZarrUserWarning
 
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
 from features.errors import InputError
+from features.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
+from features.manifest import NAME as MANIFEST
+from features.manifest import Manifest, ManifestError
+from features.shard import COMPRESSION, FILL, Checksum, checksum, checksum_of, read_shard, write_shard
 
-Codec = Literal["none", "lz4", "zstd"]
-
-
-class StoreSpec(BaseModel):
-    """How features lie on disk; changes no number of theirs but through ``dtype``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    dtype: Literal["float32", "float16"]
-    chunk_clips: Annotated[int, Field(ge=1)]
-    """Clips that are compressed, read and shuffled together."""
-    shard_clips: Annotated[int, Field(ge=1)]
-    """Clips in one file, which one task computes and writes; a multiple of ``chunk_clips``."""
-    codec: Codec
-
-    @model_validator(mode="after")
-    def _shards_hold_whole_chunks(self) -> Self:
-        if self.shard_clips % self.chunk_clips:
-            raise ValueError(
-                f"shard_clips {self.shard_clips} is not a multiple of chunk_clips {self.chunk_clips}; expected whole "
-                "chunks in a shard"
-            )
-        return self
+SHUFFLES: tuple[Literal["noshuffle", "shuffle", "bitshuffle"], ...] = ("noshuffle", "shuffle", "bitshuffle")
 
 
-WAVEFORM_LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=256, codec="lz4")
-
-
-def _compressor(codec: Codec) -> BloscCodec | None:
-    if codec == "none":
-        return None
-    return BloscCodec(cname=codec, clevel=5 if codec == "lz4" else 1, shuffle="bitshuffle")
-
-
-def shard_ranges(clips: int, shard_clips: int) -> list[tuple[int, int]]:
-    """First clip of each shard and the clip after its last.
-
-    Examples
-    --------
-    >>> shard_ranges(5, 2)
-    [(0, 2), (2, 4), (4, 5)]
-    """
-    return [(start, min(start + shard_clips, clips)) for start in range(0, clips, shard_clips)]
-
-
-class Store:
-    """A set of clips on disk: one large sharded array, and the label and source row of each clip.
+class Draft:
+    """A store being made: all of it but its shards, which are placed one by one, and its manifest, which seals it.
 
     Attributes
     ----------
-    clips : int
-    shape : tuple of int
-        Shape of one clip's values.
-    chunk_clips, shard_clips, chunks : int
-    attributes : dict
-        What the store says of itself.
+    path : Path
+    shards : list of (int, int)
+        First clip of each shard and the clip after its last.
     """
 
-    name: str
-    dimensions: tuple[str, ...]
-
-    def __init__(self, path: Path, group: zarr.Group) -> None:
-        array, label, source_row = (group[name] for name in (self.name, "label", "source_row"))
-        assert isinstance(array, zarr.Array)
-        assert isinstance(label, zarr.Array)
-        assert isinstance(source_row, zarr.Array)
+    def __init__(self, path: Path, array: str, shape: tuple[int, ...], clips: int, layout: StoreSpec) -> None:
         self.path = path
-        assert isinstance(array.metadata, ArrayV3Metadata)
-        # A silent chunk must not look like a missing one, and zarr forgets between openings that it was told so.
-        self._array: zarr.Array[ArrayV3Metadata] = zarr.Array(
-            zarr.AsyncArray(array.metadata, array.store_path, config={"order": "C", "write_empty_chunks": True})
-        )
-        self._label = label
-        self._source_row = source_row
-        self.clips = array.shape[0]
-        self.shape = array.shape[1:]
-        self.chunk_clips = array.chunks[0]
-        self.chunks = -(-self.clips // self.chunk_clips)
-        self.shard_clips = (array.shards or array.chunks)[0]
-        self.attributes: dict[str, Any] = dict(group.attrs)
+        self.shards = shard_ranges(clips, layout.shard_clips)
+        self._array = array
+        self._shape = shape
+        self._layout = layout
+        self._checksums: dict[int, Checksum] = {}
 
-    @property
-    def labels(self) -> NDArray[np.int8]:
-        """Label numbers, int8, shape (clips,)."""
-        return np.asarray(self._label[:], np.int8)
+    def shard_name(self, number: int) -> str:
+        """Where a shard belongs, inside the store."""
+        return shard_name(self._array, 1 + len(self._shape), number)
 
-    @property
-    def source_rows(self) -> NDArray[np.int64]:
-        """Rows of the npz that the clips came from, int64, shape (clips,)."""
-        return np.asarray(self._source_row[:], np.int64)
+    def shard_path(self, number: int) -> Path:
+        """Where a shard belongs."""
+        return self.path / self.shard_name(number)
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Read the values of clips ``start`` to ``stop``, as they are stored."""
-        return np.asarray(self._array[start:stop])
+    def write(self, number: int, values: NDArray[Any]) -> Checksum:
+        """Write a whole shard into its place and record it.
 
-    def write_shard(self, start: int, values: NDArray[Any]) -> None:
-        """Write one whole shard.
+        Parameters
+        ----------
+        number : int
+        values : array, shape (clips, ...)
+            The clips of that shard, all of them.
 
         Raises
         ------
         ValueError
-            If the clips are not exactly those of one shard: half a shard cannot be written without reading it, and two
-            writers of one shard would lose each other's clips.
+            If they have another shape, or there are more or fewer: half a shard cannot be written without reading it,
+            and two writers of one shard would lose each other's clips.
         """
-        if start % self.shard_clips or len(values) != min(self.shard_clips, self.clips - start):
-            raise ValueError(
-                f"clips {start} to {start + len(values)} are not one whole shard of {self.shard_clips} clips in "
-                f"{self.clips}"
-            )
-        self._array[start : start + len(values)] = values.astype(self._array.dtype, copy=False)
+        start, stop = self.shards[number]
+        if values.shape[1:] != self._shape:
+            raise ValueError(f"values of shape {values.shape[1:]} are not {self._array} of {self.path}: {self._shape}")
+        if len(values) != stop - start:
+            raise ValueError(f"{len(values)} clips are not shard {number} of {self.path}, clips {start} to {stop - 1}")
+        path = self.shard_path(number)
+        path.parent.mkdir(parents=True)
+        chunks = shard_ranges(len(values), self._layout.chunk_clips)
+        with path.open("xb") as file:
+            written = write_shard(file, (values[first:end] for first, end in chunks), self._layout)
+        self.record(number, written)
+        return written
 
-    @classmethod
-    def open(cls, path: Path, *, writable: bool = False) -> Self:
-        """Open a store, for reading unless it is said to be writable.
+    def record(self, number: int, checksum: Checksum) -> None:
+        """Say that a shard lies in its place."""
+        self._checksums[number] = checksum
+
+    def small_files(self) -> dict[str, Checksum]:
+        """Take the checksums of metadata and small arrays."""
+        return {
+            name: checksum(self.path / name)
+            for name in files_in(self.path)
+            if name != MANIFEST and not name.startswith(f"{self._array}/c/")
+        }
+
+    def seal(self) -> None:
+        """Write the manifest, which makes it a store.
+
+        Raises
+        ------
+        ValueError
+            If a shard is missing.
+        """
+        missing = [number for number in range(len(self.shards)) if number not in self._checksums]
+        if missing:
+            raise ValueError(f"shards {missing} of {self.path} were never recorded")
+        attributes = dict(zarr.open_group(self.path, mode="r", zarr_format=3).attrs)
+        shards = [self._checksums[number] for number in range(len(self.shards))]
+        Manifest(attributes=attributes, files=self.small_files(), shards=shards).write(self.path)
+
+
+def shard_name(array: str, dimensions: int, number: int) -> str:
+    """Path of a shard inside its store."""
+    return "/".join([array, "c", str(number), *["0"] * (dimensions - 1)])
+
+
+def attributes_in(path: Path) -> dict[str, Any]:
+    """What the group at a path says of itself, unchecked."""
+    return dict(json.loads((path / "zarr.json").read_text())["attributes"])
+
+
+def files_in(path: Path) -> list[str]:
+    """Path of every file inside a store, sorted."""
+    return sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
+
+
+class Store:
+    """A set of clips on disk: one large sharded array, and the label, source row and digest of each clip.
+
+    Attributes
+    ----------
+    path : Path
+    clips : int
+    shape : tuple of int
+        Shape of one clip's values.
+    layout : StoreSpec
+    chunks : int
+    manifest : Manifest
+    attributes : dict
+        What the store says of itself.
+    """
+
+    name: ClassVar[str]
+    dimensions: ClassVar[tuple[str, ...]]
+
+    def __init__(self, path: Path, group: zarr.Group, manifest: Manifest) -> None:
+        arrays = {name: array for name, array in group.members() if isinstance(array, zarr.Array)}
+        array = arrays[self.name]
+        self.path = path
+        self.manifest = manifest
+        self.attributes: dict[str, Any] = dict(group.attrs)
+        self.clips = array.shape[0]
+        self.shape = array.shape[1:]
+        self.layout = StoreSpec.model_validate(self.attributes["store"])
+        self.chunks = -(-self.clips // self.layout.chunk_clips)
+        self.shards = shard_ranges(self.clips, self.layout.shard_clips)
+        self._array = array
+        self._arrays = arrays
+
+    @property
+    def chunk_clips(self) -> int:
+        """Clips in a chunk."""
+        return self.layout.chunk_clips
+
+    @property
+    def labels(self) -> NDArray[np.int8]:
+        """Label numbers, int8, shape (clips,)."""
+        return np.asarray(self._arrays["label"][:], np.int8)
+
+    @property
+    def source_rows(self) -> NDArray[np.int64]:
+        """Rows of the npz that the clips came from, int64, shape (clips,)."""
+        return np.asarray(self._arrays["source_row"][:], np.int64)
+
+    @property
+    def digests(self) -> NDArray[np.uint8]:
+        """BLAKE2b of each clip's float32 waveform, uint8, shape (clips, 16)."""
+        return np.asarray(self._arrays["digest"][:], np.uint8)
+
+    def shard_path(self, number: int) -> Path:
+        """Where a shard lies."""
+        return self.path / shard_name(self.name, len(self.dimensions), number)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read the values of clips ``start`` to ``stop``, as they are stored, unchecked."""
+        return np.asarray(self._array[start:stop])
+
+    def read_checked(self, number: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Read a shard's chunks once its checksum is known to be right.
+
+        Yields
+        ------
+        (int, array)
+            Number of the first clip, and the values of a chunk of clips.
 
         Raises
         ------
         InputError
-            If there is none, or it holds something else.
+            If the shard is not what was written.
         """
+        start, stop = self.shards[number]
         try:
-            group = zarr.open_group(path, mode="r+" if writable else "r", zarr_format=3)
-            missing = {cls.name, "label", "source_row"} - set(group.array_keys())
-        except (FileNotFoundError, ValueError, KeyError) as error:
+            for chunk in read_shard(self.shard_path(number), self.shape, self.layout, self.manifest.shards[number]):
+                yield start, chunk[: stop - start]
+                start += len(chunk)
+        except (ValueError, FileNotFoundError):
             raise InputError(
-                f"{path} is not a zarr store ({type(error).__name__}); expected one with {cls.name}, so run dvc repro "
-                "to make it"
+                f"shard {number} of {self.path} (clips {self.shards[number][0]} to {stop - 1}) is not what was "
+                f"written; repair it with: features verify --repair {self.path}"
             ) from None
-        if missing:
-            raise InputError(f"{path} lacks {', '.join(sorted(missing))}; expected a store of {cls.name}")
-        return cls(path, group)
 
     @classmethod
-    def _create(
+    def open(cls, path: Path) -> Self:
+        """Open a store for reading.
+
+        Metadata and small arrays are checked against their checksums, shards for being there whole.
+
+        Raises
+        ------
+        InputError
+            If there is none, it holds something else, or it is not what was written.
+        """
+        try:
+            manifest = Manifest.read(path)
+        except ManifestError as error:
+            if not path.exists():
+                raise InputError(f"{path} does not exist; expected a store of {cls.name}, so run dvc repro") from None
+            raise InputError(
+                f"the {MANIFEST} of {path} {error}; expected a finished store of {cls.name}, so run: features verify "
+                f"--repair {path}"
+            ) from None
+        if f"{cls.name}/zarr.json" not in manifest.files:
+            raise InputError(f"{path} holds no {cls.name}; expected a store of {cls.name}")
+        for name, expected in manifest.files.items():
+            try:
+                right = checksum_of((path / name).read_bytes()) == expected
+            except FileNotFoundError:
+                right = False
+            if not right:
+                raise _damaged(path, name)
+        for number, expected in enumerate(manifest.shards):
+            name = shard_name(cls.name, len(cls.dimensions), number)
+            try:
+                right = (path / name).stat().st_size == expected.size
+            except FileNotFoundError:
+                right = False
+            if not right:
+                raise _damaged(path, name)
+        return cls(path, zarr.open_group(path, mode="r", zarr_format=3), manifest)
+
+    @classmethod
+    def _draft(
         cls,
         path: Path,
         shape: tuple[int, ...],
         layout: StoreSpec,
-        labels: NDArray[np.int8],
-        source_rows: NDArray[np.int64],
+        clips: "ClipColumns",
         attributes: dict[str, Any],
         coordinates: dict[str, tuple[NDArray[np.float64], str]],
-    ) -> Self:
+    ) -> Draft:
+        # In one order, whoever brings them, so that a store made again is the same to the byte.
+        attributes = json.loads(json.dumps({**attributes, "clips": len(clips.labels)}, sort_keys=True))
         group = zarr.create_group(path, zarr_format=3, attributes=attributes)
         group.create_array(
             cls.name,
-            shape=(len(labels), *shape),
+            shape=(len(clips.labels), *shape),
             dtype=layout.dtype,
             chunks=(layout.chunk_clips, *shape),
             shards=(layout.shard_clips, *shape),
-            compressors=_compressor(layout.codec),
+            compressors=_compressor(layout),
+            fill_value=FILL,
             dimension_names=cls.dimensions,
         )
-        cls._put(group, "label", labels, ("clip",))
-        cls._put(group, "source_row", source_rows, ("clip",))
+        _put(group, "label", clips.labels, ("clip",), fill=-1)
+        _put(group, "source_row", clips.source_rows, ("clip",), fill=-1)
+        _put(group, "digest", clips.digests, ("clip", "byte"), fill=0)
         for name, (values, unit) in coordinates.items():
-            cls._put(group, name, values, (name,), units=unit)
+            _put(group, name, values, (name,), fill=FILL, units=unit)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata is an extension; xarray wants it
             zarr.consolidate_metadata(path, zarr_format=3)
-        return cls.open(path, writable=True)
+        return Draft(path, cls.name, shape, len(clips.labels), layout)
 
-    @staticmethod
-    def _put(
-        group: zarr.Group, name: str, values: NDArray[Any], dimensions: tuple[str, ...], **attributes: str
-    ) -> None:
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            dtype=values.dtype,
-            chunks=values.shape,
-            compressors=None,
-            dimension_names=dimensions,
-            attributes={**attributes},
-            config={"write_empty_chunks": True},
-        )
-        array[:] = values
+
+def _damaged(path: Path, name: str) -> InputError:
+    return InputError(f"{name} of {path} is missing or not what was written; run: features verify --repair {path}")
+
+
+def _compressor(layout: StoreSpec) -> BloscCodec | None:
+    if layout.codec == "none":
+        return None
+    level, shuffle = COMPRESSION[layout.codec]
+    return BloscCodec(cname=layout.codec, clevel=level, shuffle=SHUFFLES[shuffle])
+
+
+def _put(
+    group: zarr.Group,
+    name: str,
+    values: NDArray[Any],
+    dimensions: tuple[str, ...],
+    *,
+    fill: float,
+    **attributes: str,
+) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=values.shape,
+        compressors=None,
+        fill_value=fill,
+        dimension_names=dimensions,
+        attributes={**attributes},
+        config={"write_empty_chunks": True},
+    )
+    array[...] = values
+
+
+@dataclass(frozen=True)
+class ClipColumns:
+    """What is known of each clip beside its values."""
+
+    labels: NDArray[np.int8]
+    """Positions in :data:`~features.corpus.WORDS`, shape (clips,)."""
+    source_rows: NDArray[np.int64]
+    """Rows of the npz, shape (clips,)."""
+    digests: NDArray[np.uint8]
+    """BLAKE2b of each clip's float32 waveform, shape (clips, 16)."""
 
 
 class WaveformStore(Store):
-    """``waveform`` (clip, sample) float32 in [-1, 1] at 8 kHz, with ``label`` and ``source_row``."""
+    """``waveform`` (clip, sample) float32 in [-1, 1] at 8 kHz, with ``label``, ``source_row`` and ``digest``."""
 
     name = "waveform"
     dimensions = ("clip", "sample")
 
     @classmethod
-    def create(cls, path: Path, labels: NDArray[np.int8], source_rows: NDArray[np.int64], digest: str) -> Self:
-        """Make a store whose waveforms are still to be written, shard by shard.
+    def draft(cls, path: Path, clips: ClipColumns, digest: str, split: dict[str, Any]) -> Draft:
+        """Begin a store whose waveforms are still to be written, shard by shard.
 
         Parameters
         ----------
         path : Path
-        labels : int8 array, shape (clips,)
-        source_rows : int64 array, shape (clips,)
+        clips : ClipColumns
         digest : str
             Fingerprint of the waveforms, labels and rows to come.
+        split : dict
+            Settings by which these clips were chosen.
         """
-        attributes = {"words": list(WORDS), "sample_rate_hz": SAMPLE_RATE_HZ, "digest": digest}
-        return cls._create(path, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, labels, source_rows, attributes, {})
+        attributes = {
+            "store": WAVEFORM_LAYOUT.model_dump(),
+            "words": list(WORDS),
+            "sample_rate_hz": SAMPLE_RATE_HZ,
+            "digest": digest,
+            "split": split,
+        }
+        return cls._draft(path, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, clips, attributes, {})
 
 
 @dataclass(frozen=True)
@@ -230,7 +366,7 @@ class FeatureAxes:
 
 
 class FeatureStore(Store):
-    """``features`` (clip, frequency, time) with ``label``, ``source_row``, and coordinates in Hz and seconds.
+    """``features`` (clip, frequency, time) with ``label``, ``source_row``, ``digest`` and axes in Hz and seconds.
 
     ``xarray.open_zarr(path)`` gives the same store with labelled axes.
     """
@@ -238,28 +374,26 @@ class FeatureStore(Store):
     name = "features"
     dimensions = ("clip", "frequency", "time")
 
+    @property
+    def axes(self) -> "FeatureAxes":
+        """Centres of bins and frames."""
+        return FeatureAxes(np.asarray(self._arrays["frequency"][:]), np.asarray(self._arrays["time"][:]))
+
     @classmethod
-    def create(
-        cls,
-        path: Path,
-        axes: FeatureAxes,
-        layout: StoreSpec,
-        labels: NDArray[np.int8],
-        source_rows: NDArray[np.int64],
-        attributes: dict[str, Any],
-    ) -> Self:
-        """Make a store whose features are still to be written, shard by shard.
+    def draft(
+        cls, path: Path, axes: FeatureAxes, layout: StoreSpec, clips: ClipColumns, attributes: dict[str, Any]
+    ) -> Draft:
+        """Begin a store whose features are still to be written, shard by shard.
 
         Parameters
         ----------
         path : Path
         axes : FeatureAxes
         layout : StoreSpec
-        labels : int8 array, shape (clips,)
-        source_rows : int64 array, shape (clips,)
+        clips : ClipColumns
         attributes : dict
             What the store is to say of itself, as JSON can hold it.
         """
         shape = (axes.frequency_hz.size, axes.time_s.size)
         coordinates = {"frequency": (axes.frequency_hz, "Hz"), "time": (axes.time_s, "s")}
-        return cls._create(path, shape, layout, labels, source_rows, attributes, coordinates)
+        return cls._draft(path, shape, layout, clips, attributes, coordinates)

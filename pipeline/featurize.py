@@ -6,27 +6,47 @@ from typing import Annotated, Literal
 import typer
 
 from features.featurize import featurize
+from features.layout import StoreSpec
 from features.publish import publish
-from features.store import StoreSpec, WaveformStore
+from features.store import WaveformStore
 from features.transform import FeatureSpec
+from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.params import read_section
 from pipeline.progress import progress
-from pipeline.stage import default_workers, run, say
+from pipeline.stage import default_workers, note_waiting, run, say
 
 
 def main(
     name: Annotated[Literal["train", "validation", "test"], typer.Argument(help="The set to featurize.")],
     workers: Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Threads.")] = default_workers(),
+    scheduler: Annotated[
+        str | None,
+        typer.Option(envvar="SCHEDULER", help="Compute on the workers of this dask scheduler: tcp://host:port."),
+    ] = None,
+    cache_folder: Folder = None,
+    cache_size: Size = DEFAULT_SIZE,
 ) -> None:
     """Write data/features/<set>.zarr from data/split/<set>.zarr with the settings of features and store."""
     spec = read_section("features", FeatureSpec)
     layout = read_section("store", StoreSpec)
+    limit = parse_size(cache_size)
+    cache = shard_cache(cache_folder)
     waveforms = Path(f"data/split/{name}.zarr")
     target = Path(f"data/features/{name}.zarr")
     clips = WaveformStore.open(waveforms).clips
-    with publish(target) as (aside,), progress(f"featurizing {name}", clips) as advance:
-        featurize(waveforms, aside, spec, layout, workers=workers, advance=advance)
-    say(f"featurize: {clips} clips of {name}, each {spec.shape[0]} x {spec.shape[1]} -> {target}")
+    with (
+        publish(target, waiting=note_waiting) as (aside,),
+        progress(f"featurizing {name}", clips) as advance,
+    ):
+        outcomes = featurize(
+            waveforms, aside, spec, layout, cache, workers=workers, scheduler=scheduler, advance=advance
+        )
+    reused = sum(outcome.reused for outcome in outcomes)
+    cache.prune(limit)
+    say(
+        f"featurize: {clips} clips of {name}, each {spec.shape[0]} x {spec.shape[1]}, {len(outcomes) - reused} shards "
+        f"computed, {reused} reused -> {target}"
+    )
 
 
 if __name__ == "__main__":

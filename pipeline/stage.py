@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -27,6 +28,11 @@ def note(line: str) -> None:
     print(f"note: {line}", file=sys.stderr, flush=True)
 
 
+def note_waiting(target: Path) -> None:
+    """Say that another run has to end first."""
+    note(f"another run is writing {target}; waiting for it to end")
+
+
 def default_workers() -> int:
     """As many workers as this process may use processors."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -34,12 +40,13 @@ def default_workers() -> int:
 
 def run(stage: Callable[..., None]) -> None:
     """Run a stage's function as a command; its parameters become the command's arguments and options."""
-    with _mendable():
+    with mendable():
         typer.run(stage)
 
 
 @contextmanager
-def _mendable() -> Iterator[None]:
+def mendable() -> Iterator[None]:
+    """Turn errors that a user can mend into one sentence and exit code 2."""
     try:
         yield
     except InputError as error:

@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from features.corpus import CLIP_SAMPLES, WORDS
+from features.store import ClipColumns, WaveformStore
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,6 +48,31 @@ def make_arrays(per_word: int, *, speakers: int | None = None, seed: int = 0) ->
     if speakers is not None:
         arrays["group_vals"] = np.array([f"s{number}" for number in rng.integers(speakers, size=len(words))])[:, None]
     return arrays
+
+
+def columns(clips: int, seed: int = 0) -> ClipColumns:
+    """Labels, rows and digests of made-up clips."""
+    rng = np.random.default_rng(seed)
+    return ClipColumns(
+        rng.integers(12, size=clips).astype(np.int8),
+        rng.permutation(clips),
+        rng.integers(256, size=(clips, 16)).astype(np.uint8),
+    )
+
+
+def write_waveforms(path: Path, clips: int, seed: int = 0) -> Path:
+    """A waveform store of noise, every clip different."""
+    rng = np.random.default_rng(seed)
+    store = WaveformStore.draft(path, columns(clips, seed), f"digest of {clips}, {seed}", {"seed": seed})
+    for number, (start, stop) in enumerate(store.shards):
+        store.write(number, rng.uniform(-1, 1, (stop - start, CLIP_SAMPLES)).astype(np.float32))
+    store.seal()
+    return path
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Every file in a folder."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 def change_params(path: Path, **changes: Any) -> None:

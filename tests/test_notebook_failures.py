@@ -4,12 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from conftest import Project, make_arrays
+from conftest import Project, columns, make_arrays, write_waveforms
 
+from features.cache import ShardCache
 from features.featurize import featurize
-from features.store import FeatureStore, StoreSpec, WaveformStore, shard_ranges
+from features.layout import StoreSpec
+from features.store import FeatureAxes, FeatureStore
 from features.streaming import scoring_batches, training_batches
 from features.transform import FeatureSpec
 
@@ -19,28 +20,21 @@ LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=512, codec="lz4"
 PEAK_MEMORY = """
 import resource, sys
 from pathlib import Path
+from features.cache import ShardCache
 from features.featurize import featurize
-from features.store import StoreSpec
+from features.layout import StoreSpec
 from features.transform import FeatureSpec
 spec = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
 layout = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=64, codec="lz4")
-featurize(Path(sys.argv[1]), Path(sys.argv[2]), spec, layout, workers=2)
+featurize(Path(sys.argv[1]), Path(sys.argv[2]), spec, layout, ShardCache(Path(sys.argv[3])), workers=2)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
-def waveforms(path: Path, clips: int) -> Path:
-    store = WaveformStore.create(path, (np.arange(clips) % 12).astype(np.int8), np.arange(clips), "digest")
-    rng = np.random.default_rng(0)
-    for start, stop in shard_ranges(clips, store.shard_clips):
-        store.write_shard(start, rng.uniform(-1, 1, (stop - start, 8000)).astype(np.float32))
-    return path
-
-
 def test_the_list_of_spectrograms_that_was_never_assigned(tmp_path: Path) -> None:
     """The notebook computed spectrograms and threw them away: here every clip's features are in the store."""
-    source = waveforms(tmp_path / "w.zarr", 100)
-    featurize(source, tmp_path / "f.zarr", SPEC, LAYOUT, workers=2)
+    source = write_waveforms(tmp_path / "w.zarr", 100)
+    featurize(source, tmp_path / "f.zarr", SPEC, LAYOUT, ShardCache(tmp_path / "cache"), workers=2)
     store = FeatureStore.open(tmp_path / "f.zarr")
     peaks = store.read(0, store.clips).max(axis=(1, 2))
     assert store.clips == 100
@@ -51,14 +45,15 @@ def test_the_memory_that_ran_out_while_every_spectrogram_was_held(tmp_path: Path
     """Four times the clips, which are 420 MB of spectrograms more, must not take a tenth of that more memory."""
     peaks_mib = []
     for clips in (2000, 8000):
-        source = waveforms(tmp_path / f"{clips}.zarr", clips)
+        source = write_waveforms(tmp_path / f"{clips}.zarr", clips)
         command = [sys.executable, "-c", PEAK_MEMORY, str(source), str(tmp_path / f"f{clips}.zarr")]
+        command.append(str(tmp_path / "cache"))
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks_mib.append(float(done.stdout))
     assert peaks_mib[1] < peaks_mib[0] + 42, peaks_mib
 
 
-def test_the_reshape_of_waveforms_that_were_never_spectrograms(project: Project) -> None:
+def test_the_reshape_of_waveforms_that_were_never_spectrograms(project: Project, tmp_path: Path) -> None:
     """The notebook fed raw waveforms, reshaped: here batches carry (130, 126, 1) features of the very clips."""
     made = make_arrays(10)
     project.save_npz(made)
@@ -71,5 +66,7 @@ def test_the_reshape_of_waveforms_that_were_never_spectrograms(project: Project)
         assert features.shape == (16, 130, 126, 1)
         assert labels.shape == (16,)
         assert (features >= 0).all()
-    with pytest.raises(ValueError, match="not one whole shard"):
-        FeatureStore.open(path, writable=True).write_shard(0, made["wav_vals"])
+    axes = FeatureAxes(SPEC.frequency_hz, SPEC.time_s)
+    draft = FeatureStore.draft(tmp_path / "raw.zarr", axes, LAYOUT, columns(100), {"store": LAYOUT.model_dump()})
+    with pytest.raises(ValueError, match="are not features of"):
+        draft.write(0, made["wav_vals"][:100])

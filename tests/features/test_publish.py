@@ -1,6 +1,9 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from features.publish import publish, scratch
 
@@ -37,10 +40,10 @@ def test_failing_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
 def test_what_a_killed_run_left_is_replaced(tmp_path: Path) -> None:
     target = tmp_path / "b.zarr"
     with publish(target) as (aside,):
-        pass_on = aside
+        place = aside
         aside.mkdir()
-    pass_on.mkdir()
-    (pass_on / "half").write_text("written")
+    place.mkdir(parents=True)
+    (place / "half").write_text("written")
     with publish(target) as (aside,):
         assert not aside.exists()
         aside.mkdir()
@@ -51,3 +54,51 @@ def test_scratch_is_gone_afterwards(tmp_path: Path) -> None:
     with scratch(tmp_path / "new" / "large") as path:
         path.write_text("much")
     assert not path.exists()
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from features.publish import publish
+target = Path(sys.argv[1])
+with publish(target, waiting=lambda target: print("waiting", flush=True)) as (aside,):
+    aside.mkdir()
+    print("inside", flush=True)
+    time.sleep(float(sys.argv[3]))
+    (aside / "who").write_text(sys.argv[2])
+"""
+
+
+def hold(target: Path, who: str, seconds: float) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", HOLD, str(target), who, str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def test_a_second_run_waits_for_the_first(tmp_path: Path) -> None:
+    with hold(tmp_path / "a", "first", 1.0) as first:
+        assert line(first) == "inside"
+        with hold(tmp_path / "a", "second", 1.0) as second:
+            assert line(second) == "waiting"
+            assert not (tmp_path / "a").exists()
+            assert line(second) == "inside"
+            assert (tmp_path / "a/who").read_text() == "first"
+            assert (first.wait(), second.wait()) == (0, 0)
+    assert (tmp_path / "a/who").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_nobody_waits_for_a_run_that_was_killed(tmp_path: Path) -> None:
+    with hold(tmp_path / "a", "first", 60) as first:
+        assert line(first) == "inside"
+        with hold(tmp_path / "a", "second", 0) as second:
+            assert line(second) == "waiting"
+            first.kill()
+            assert line(second) == "inside"
+            assert second.wait() == 0
+    assert (tmp_path / "a/who").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -1,12 +1,17 @@
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray
+import zarr
+from conftest import columns, contents
 from pydantic import ValidationError
 
 from features.errors import InputError
-from features.store import FeatureAxes, FeatureStore, StoreSpec, WaveformStore, shard_ranges
+from features.layout import StoreSpec
+from features.store import Draft, FeatureAxes, FeatureStore, WaveformStore
 
 AXES = FeatureAxes(np.arange(3) * 10.0, np.arange(4) * 0.1)
 
@@ -15,88 +20,142 @@ def layout(**changes: object) -> StoreSpec:
     return StoreSpec.model_validate({"dtype": "float32", "chunk_clips": 2, "shard_clips": 4, "codec": "lz4", **changes})
 
 
-def create(path: Path, clips: int = 10, **changes: object) -> FeatureStore:
-    labels = np.arange(clips).astype(np.int8) % 12
-    return FeatureStore.create(path, AXES, layout(**changes), labels, np.arange(clips) * 7, {"words": ["yes"]})
+def draft(path: Path, clips: int = 10, **changes: object) -> Draft:
+    spec = layout(**changes)
+    return FeatureStore.draft(path, AXES, spec, columns(clips), {"store": spec.model_dump(), "words": ["yes"]})
 
 
 def values(clips: int = 10) -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 9, (clips, 3, 4)).astype(np.float32)
 
 
-def fill(store: FeatureStore, made: np.ndarray) -> None:
-    for start, stop in shard_ranges(store.clips, store.shard_clips):
-        store.write_shard(start, made[start:stop])
+def create(path: Path, made: np.ndarray, **changes: object) -> FeatureStore:
+    store = draft(path, len(made), **changes)
+    for number, (start, stop) in enumerate(store.shards):
+        store.write(number, made[start:stop])
+    store.seal()
+    return FeatureStore.open(path)
 
 
 @pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
 @pytest.mark.parametrize("clips", [10, 8, 1])
 def test_what_is_written_is_read(tmp_path: Path, codec: str, clips: int) -> None:
     made = values(clips)
-    fill(create(tmp_path / "a.zarr", clips, codec=codec), made)
-    store = FeatureStore.open(tmp_path / "a.zarr")
+    store = create(tmp_path / "a.zarr", made, codec=codec)
     np.testing.assert_array_equal(store.read(0, clips), made)
     np.testing.assert_array_equal(store.read(clips // 2, clips), made[clips // 2 :])
-    assert store.source_rows.tolist() == (np.arange(clips) * 7).tolist()
-    assert store.labels.tolist() == (np.arange(clips) % 12).tolist()
-    assert (store.shape, store.chunk_clips, store.shard_clips, store.chunks) == ((3, 4), 2, 4, -(-clips // 2))
+    checked = [pair for number in range(len(store.shards)) for pair in store.read_checked(number)]
+    np.testing.assert_array_equal(np.concatenate([chunk for _, chunk in checked]), made)
+    assert [start for start, _ in checked] == list(range(0, clips, 2))
+    expected = columns(clips)
+    np.testing.assert_array_equal(store.source_rows, expected.source_rows)
+    np.testing.assert_array_equal(store.labels, expected.labels)
+    np.testing.assert_array_equal(store.digests, expected.digests)
+    assert (store.shape, store.layout, store.chunks) == ((3, 4), layout(codec=codec), -(-clips // 2))
 
 
 def test_float16_halves_the_store(tmp_path: Path) -> None:
     made = values()
     sizes = {}
     for dtype in ("float32", "float16"):
-        fill(create(tmp_path / dtype, dtype=dtype, codec="none"), made)
-        sizes[dtype] = (tmp_path / dtype / "features/c/0/0/0").stat().st_size
-    np.testing.assert_allclose(FeatureStore.open(tmp_path / "float16").read(0, 10), made, rtol=1e-3)
+        store = create(tmp_path / dtype, made, dtype=dtype, codec="none")
+        sizes[dtype] = store.manifest.shards[0].size
+        np.testing.assert_allclose(store.read(0, 10), made, rtol=1e-3)
     index_and_checksum = 2 * 16 + 4
     assert sizes["float16"] - index_and_checksum == (sizes["float32"] - index_and_checksum) / 2
 
 
-@pytest.mark.parametrize(("start", "clips"), [(1, 4), (0, 3), (0, 5), (8, 4), (2, 2)])
-def test_part_of_a_shard_is_refused(tmp_path: Path, start: int, clips: int) -> None:
-    store = create(tmp_path / "a.zarr")
-    with pytest.raises(ValueError, match="not one whole shard"):
-        store.write_shard(start, values(clips))
+@pytest.mark.parametrize(("number", "clips"), [(0, 3), (0, 5), (2, 4), (2, 1)])
+def test_part_of_a_shard_is_refused(tmp_path: Path, number: int, clips: int) -> None:
+    with pytest.raises(ValueError, match="are not shard"):
+        draft(tmp_path / "a.zarr").write(number, values(clips))
 
 
-@pytest.mark.parametrize("reopened", [False, True])
-def test_a_silent_chunk_is_stored(tmp_path: Path, reopened: bool) -> None:
-    """Zarr leaves out chunks of zeros unless told otherwise, and forgets between openings that it was told."""
-    made = values()
-    made[:4] = 0  # a whole shard
-    made[6:8] = 0  # a chunk beside one that is not silent
-    store = create(tmp_path / "a.zarr", codec="none")
-    fill(FeatureStore.open(tmp_path / "a.zarr", writable=True) if reopened else store, made)
-    files = {path.parent.parent.name: path for path in (tmp_path / "a.zarr/features/c").rglob("*") if path.is_file()}
-    assert sorted(files) == ["0", "1", "2"]
-    assert files["0"].stat().st_size == files["1"].stat().st_size == 4 * 3 * 4 * 4 + 2 * 16 + 4
+def test_a_store_that_lacks_a_shard_is_not_sealed(tmp_path: Path) -> None:
+    store = draft(tmp_path / "a.zarr")
+    store.write(1, values(4))
+    with pytest.raises(ValueError, match=r"shards \[0, 2\] .* never recorded"):
+        store.seal()
+    with pytest.raises(InputError, match=r"manifest.json of .* is missing; .* features verify --repair"):
+        FeatureStore.open(tmp_path / "a.zarr")
 
 
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
-    def content(path: Path) -> dict[str, bytes]:
-        fill(create(path), values())
-        return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
-
-    assert content(tmp_path / "a.zarr") == content(tmp_path / "b.zarr")
+    for name in ("a.zarr", "b.zarr"):
+        create(tmp_path / name, values())
+    assert contents(tmp_path / "a.zarr") == contents(tmp_path / "b.zarr")
 
 
 def test_xarray_opens_it_with_labelled_axes(tmp_path: Path) -> None:
     made = values()
-    fill(create(tmp_path / "a.zarr"), made)
+    create(tmp_path / "a.zarr", made)
     opened = xarray.open_zarr(tmp_path / "a.zarr")  # without a warning, which would fail this test
     assert opened["features"].dims == ("clip", "frequency", "time")
     assert opened["frequency"].attrs["units"] == "Hz"
     np.testing.assert_array_equal(opened["features"].sel(frequency=20).isel(clip=3), made[3, 2])
-    assert opened["source_row"].to_numpy().tolist() == (np.arange(10) * 7).tolist()
+    np.testing.assert_array_equal(opened["source_row"], columns(10).source_rows)
+
+
+def test_what_is_missing_never_reads_as_zeros(tmp_path: Path) -> None:
+    create(tmp_path / "a.zarr", values())
+    for array in ("features", "label", "source_row"):
+        shutil.rmtree(tmp_path / "a.zarr" / array / "c")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert np.isnan(group["features"][:]).all()
+    assert (group["label"][:] == -1).all()
+    assert (group["source_row"][:] == -1).all()
+
+
+# what happens to a store                                              | what opening it says
+DAMAGES = [
+    (lambda store: (store / "features/c/1/0/0").unlink(), "features/c/1/0/0 of .* is missing or not what was written"),
+    (lambda store: (store / "features/c/1/0/0").write_bytes(b"short"), "features/c/1/0/0 of"),
+    (lambda store: (store / "label/c/0").write_bytes(bytes(10)), "label/c/0 of"),
+    (lambda store: (store / "source_row/c/0").unlink(), "source_row/c/0 of"),
+    (lambda store: edit(store / "zarr.json", "yes", "no!"), "zarr.json of"),
+    (lambda store: edit(store / "manifest.json", "yes", "no!"), "manifest.json of .* is not what was written"),
+    (lambda store: edit(store / "manifest.json", "{", ""), "manifest.json of .* cannot be read"),
+    (lambda store: edit(store / "manifest.json", "\n ", "\n  "), "manifest.json of .* is not what was written"),
+]
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES)
+def test_a_damaged_store_is_not_opened(tmp_path: Path, damage, message: str) -> None:
+    create(tmp_path / "a.zarr", values())
+    damage(tmp_path / "a.zarr")
+    with pytest.raises(InputError, match=f"{message}.*features verify --repair"):
+        FeatureStore.open(tmp_path / "a.zarr")
+
+
+def test_a_flipped_byte_in_a_shard_is_named(tmp_path: Path) -> None:
+    store = create(tmp_path / "a.zarr", values())
+    shard = store.shard_path(2)
+    content = bytearray(shard.read_bytes())
+    content[3] ^= 1
+    shard.write_bytes(content)
+    assert len(list(store.read_checked(1))) == 2
+    with pytest.raises(InputError, match=r"shard 2 of .*\(clips 8 to 9\) is not what was written"):
+        next(store.read_checked(2))
 
 
 def test_no_store_and_another_store_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none.zarr is not a zarr store .* run dvc repro"):
+    with pytest.raises(InputError, match=r"none.zarr does not exist; .* run dvc repro"):
         FeatureStore.open(tmp_path / "none.zarr")
-    create(tmp_path / "a.zarr")
-    with pytest.raises(InputError, match="lacks waveform"):
+    create(tmp_path / "a.zarr", values())
+    with pytest.raises(InputError, match="holds no waveform"):
         WaveformStore.open(tmp_path / "a.zarr")
+
+
+def test_the_manifest_is_for_people_too(tmp_path: Path) -> None:
+    create(tmp_path / "a.zarr", values())
+    manifest = json.loads((tmp_path / "a.zarr/manifest.json").read_text())
+    assert set(manifest) == {"attributes", "digest", "files", "shards"}
+    assert len(manifest["shards"]) == 3
+    assert manifest["attributes"]["words"] == ["yes"]
 
 
 @pytest.mark.parametrize("change", [{"chunk_clips": 3}, {"codec": "lilcom"}, {"dtype": "int8"}, {"chunk_clips": 0}])

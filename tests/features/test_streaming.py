@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from features.errors import InputError
-from features.store import FeatureAxes, FeatureStore, StoreSpec, shard_ranges
+from features.layout import StoreSpec
+from features.store import ClipColumns, FeatureAxes, FeatureStore
 from features.streaming import scoring_batches, training_batches
 
 CLIPS = 1100  # three windows of chunks, the last chunk of 12 clips
@@ -18,9 +19,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     layout = StoreSpec(dtype="float16", chunk_clips=32, shard_clips=128, codec="none")
     clips = np.arange(CLIPS)
     axes = FeatureAxes(np.arange(2.0), np.arange(3.0))
-    made = FeatureStore.create(path, axes, layout, (clips % 12).astype(np.int8), clips, {})
-    for start, stop in shard_ranges(CLIPS, layout.shard_clips):
-        made.write_shard(start, np.broadcast_to(clips[start:stop, None, None], (stop - start, 2, 3)))
+    columns = ClipColumns((clips % 12).astype(np.int8), clips, np.zeros((CLIPS, 16), np.uint8))
+    made = FeatureStore.draft(path, axes, layout, columns, {"store": layout.model_dump()})
+    for number, (start, stop) in enumerate(made.shards):
+        made.write(number, np.broadcast_to(clips[start:stop, None, None], (stop - start, 2, 3)))
+    made.seal()
     return path
 
 
@@ -61,5 +64,5 @@ def test_training_order_is_shuffled_anew_each_epoch_and_decided_by_the_seed(stor
 
 
 def test_no_store(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a zarr store"):
+    with pytest.raises(InputError, match="does not exist"):
         training_batches(tmp_path / "none.zarr", 32, 0)

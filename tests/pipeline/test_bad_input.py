@@ -112,8 +112,8 @@ def test_unknown_settings_are_named_with_the_nearest(
 @pytest.mark.parametrize(
     ("stage", "sentence"),
     [
-        (["featurize", "train"], "data/split/train.zarr is not a zarr store"),
-        (["train", "base"], "data/features/train.zarr is not a zarr store"),
+        (["featurize", "train"], "data/split/train.zarr does not exist"),
+        (["train", "base"], "data/features/train.zarr does not exist"),
         (["train", "none"], "no section models.none"),
         (["evaluate", "base"], "artifacts/base/model.keras does not exist"),
         (["import_speech_commands", "none.tar.gz", "out.npz"], "none.tar.gz does not exist"),

@@ -5,8 +5,8 @@ from conftest import ROOT, change_params
 
 from features.demo_corpus import SynthesizeSpec
 from features.errors import InputError
+from features.layout import StoreSpec
 from features.sets import SplitSpec
-from features.store import StoreSpec
 from features.transform import FeatureSpec
 from models.networks import NetworkSpec
 from models.training import TrainSpec

@@ -1,0 +1,155 @@
+"""The shard cache: finished shards under the name of everything that decided their bytes.
+
+An entry is one file, ``<key>.<checksum>``; it appears whole by a rename, never changes, and is linked into stores, or
+copied where the file system has no links. Nothing but shards, which can be computed again, is kept or thrown away.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from features.publish import remove
+from features.shard import Checksum, checksum
+
+STALE_S = 24 * 3600
+"""Age at which a partial file that a killed run left is removed."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the cache takes."""
+
+    entries: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ShardCache:
+    """A folder of finished shards.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it lies; best on the file system of the stores, so that entries can be linked.
+    """
+
+    folder: Path
+
+    def find(self, key: str) -> tuple[Path, Checksum] | None:
+        """Look an entry up by name and size, without reading it."""
+        for path in sorted((self.folder / key[:2]).glob(f"{key}.*")):
+            return path, Checksum(path.stat().st_size, path.suffix[1:])
+        return None
+
+    def take(self, key: str, target: Path) -> Checksum | None:
+        """Put an entry into a store, if it is there and its bytes are right.
+
+        A damaged entry is removed. An entry that is taken counts as just used.
+        """
+        try:
+            found = self.find(key)
+            if found is None:
+                return None
+            path, expected = found
+            actual = checksum(path)
+            if actual.digest != expected.digest:
+                path.unlink(missing_ok=True)
+                return None
+            # The time of last use is kept as access time: the file's own time is what DVC knows it by.
+            with suppress(PermissionError):  # somebody else's entry in a shared cache
+                os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+            link(path, target)
+        except FileNotFoundError:  # another process has just pruned it
+            return None
+        return actual
+
+    def add(self, key: str, target: Path, write: Callable[[BinaryIO], Checksum]) -> Checksum:
+        """Write a shard, keep it, and put it into a store.
+
+        Parameters
+        ----------
+        key : str
+        target : Path
+            Where in the store it belongs.
+        write : callable
+            Told a file to write to, returns the checksum of what it wrote.
+        """
+        partial = self.folder / "partial" / uuid4().hex
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("xb") as file:
+                written = write(file)
+            partial.chmod(0o444)
+            entry = self.folder / key[:2] / f"{key}.{written.digest}"
+            entry.parent.mkdir(exist_ok=True)
+            link(partial, target)  # before others can see the entry, and prune it
+            partial.replace(entry)
+        finally:
+            partial.unlink(missing_ok=True)
+        return written
+
+    def entries(self) -> list[Path]:
+        """Every entry, in no order."""
+        return list(self.folder.glob("[0-9a-f][0-9a-f]/*.*"))
+
+    def usage(self) -> Usage:
+        """Count entries and bytes."""
+        sizes = [status.st_size for _, status in self._status()]
+        return Usage(len(sizes), sum(sizes))
+
+    def prune(self, max_bytes: int) -> Usage:
+        """Remove least recently used entries until the rest fits, and what killed runs left long ago.
+
+        Returns
+        -------
+        Usage
+            What was removed.
+        """
+        for partial in (self.folder / "partial").glob("*"):
+            with suppress(FileNotFoundError):  # its owner has just finished it
+                if time.time() - partial.stat().st_mtime > STALE_S:
+                    partial.unlink()
+        aged = sorted((status.st_atime_ns, status.st_size, path) for path, status in self._status())
+        over = sum(size for _, size, _ in aged) - max_bytes
+        removed = freed = 0
+        for _, size, path in aged:
+            if freed >= over:
+                break
+            path.unlink(missing_ok=True)
+            removed, freed = removed + 1, freed + size
+        return Usage(removed, freed)
+
+    def clear(self) -> Usage:
+        """Remove every entry."""
+        usage = self.usage()
+        remove(self.folder)
+        return usage
+
+    def _status(self) -> list[tuple[Path, os.stat_result]]:
+        known = []
+        for path in self.entries():
+            with suppress(FileNotFoundError):  # another process has just removed it
+                known.append((path, path.stat()))
+        return known
+
+
+def link(source: Path, target: Path) -> None:
+    """Make a finished file appear elsewhere too: as a hard link, or as a copy where there can be none."""
+    aside = target.with_name(f".{target.name}.{uuid4().hex}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        try:
+            os.link(source, aside)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            shutil.copy(source, aside)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,54 @@
+"""The loops of the transform, compiled: cutting frames and taking magnitudes. They hold no lock of Python's."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+@njit(nogil=True, cache=True)
+def windowed_frames(
+    clips: NDArray[np.float32], window: NDArray[np.float32], hop_length: int, frames: NDArray[np.float32]
+) -> None:
+    """Cut centred frames out of clips that are taken to be zero beyond their ends, times the window.
+
+    Parameters
+    ----------
+    clips : float32 array, shape (clips, samples)
+    window : float32 array, shape (n_fft,)
+    hop_length : int
+        Samples from one frame to the next.
+    frames : float32 array, shape (clips, time, n_fft)
+        Is filled.
+    """
+    n_fft, samples = window.size, clips.shape[1]
+    for clip in range(clips.shape[0]):
+        for time in range(frames.shape[1]):
+            first = time * hop_length - n_fft // 2
+            frame = frames[clip, time]
+            if first >= 0 and first + n_fft <= samples:
+                within = clips[clip, first : first + n_fft]
+                for sample in range(n_fft):
+                    frame[sample] = within[sample] * window[sample]
+            else:
+                for sample in range(n_fft):
+                    at = first + sample
+                    frame[sample] = clips[clip, at] * window[sample] if 0 <= at < samples else np.float32(0)
+
+
+@njit(nogil=True, cache=True)
+def magnitudes(spectra: NDArray[np.complex64], out: NDArray[np.float32]) -> None:
+    """Take the absolute value of each number.
+
+    Parameters
+    ----------
+    spectra : complex64 array, contiguous
+    out : float32 array of the same shape, contiguous
+        Is filled.
+    """
+    flat: Any = spectra.reshape(-1)
+    flat_out: Any = out.reshape(-1)
+    for i in range(flat.size):
+        number = flat[i]
+        flat_out[i] = np.sqrt(number.real * number.real + number.imag * number.imag)

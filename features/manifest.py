@@ -1,0 +1,65 @@
+"""What a store was when it was made: the checksum of every file, and what the store says of itself.
+
+The manifest lies in the store as ``manifest.json`` and carries a checksum of its own. It repeats the attributes, so
+that after damage to either copy the other tells how the store was made.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import xxhash
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from features.shard import Checksum
+
+NAME = "manifest.json"
+
+
+class ManifestError(Exception):
+    """A manifest that is missing or is not what was written."""
+
+
+class Manifest(BaseModel):
+    """Checksums of a store's files, and its attributes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attributes: dict[str, Any]
+    """What the store says of itself: settings, source, libraries."""
+    files: dict[str, Checksum]
+    """Metadata and small arrays, by their path inside the store."""
+    shards: list[Checksum]
+    """Shards of the large array, in order."""
+
+    def write(self, store: Path) -> None:
+        """Write it into the folder of a store."""
+        body = self.model_dump(mode="json")
+        (store / NAME).write_text(json.dumps({**body, "digest": _digest(body)}, indent=1, sort_keys=True) + "\n")
+
+    @classmethod
+    def read(cls, store: Path) -> Self:
+        """Read it from the folder of a store.
+
+        Raises
+        ------
+        ManifestError
+            If it is not there or differs in any byte from what was written.
+        """
+        try:
+            text = (store / NAME).read_text()
+            body = json.loads(text)
+            digest = body.pop("digest")
+            manifest = cls.model_validate(body)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ManifestError("is missing") from None
+        except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
+            raise ManifestError("cannot be read") from None
+        again = json.dumps({**body, "digest": digest}, indent=1, sort_keys=True) + "\n"
+        if digest != _digest(body) or again != text:
+            raise ManifestError("is not what was written")
+        return manifest
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())

@@ -1,0 +1,147 @@
+"""One shard as a file: its chunks one after the other, then an index of them, in the layout of zarr's sharding codec.
+
+Zarr reads these files and writes the same bytes, which the tests hold it to. Here a shard is written while it is being
+computed, a chunk at a time, and its checksum is taken on the way; so no shard is ever whole in memory.
+Layout: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import google_crc32c
+import numpy as np
+import xxhash
+from numcodecs import blosc
+from numpy.typing import NDArray
+
+from features.layout import Codec, StoreSpec
+
+COMPRESSION: dict[Codec, tuple[int, int]] = {"lz4": (5, blosc.BITSHUFFLE), "zstd": (1, blosc.BITSHUFFLE)}
+"""Level and shuffle of each codec that compresses."""
+
+FILL = np.nan
+"""What stands for clips that are not there. A number that is none, so that nobody takes it for silence."""
+
+_ABSENT = np.uint64(2**64 - 1)
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What identifies the bytes of a file: their number and 32 hexadecimal digits of XXH3-128."""
+
+    size: int
+    digest: str
+
+
+def checksum(path: Path) -> Checksum:
+    """Read a file and take its checksum; memory is one block.
+
+    The digest is that of ``xxhsum -H128``.
+    """
+    hasher, size = xxhash.xxh3_128(), 0
+    block = bytearray(_READ_BYTES)
+    view = memoryview(block)
+    with path.open("rb", buffering=0) as file:
+        while got := file.readinto(block):
+            hasher.update(view[:got])
+            size += got
+    return Checksum(size, hasher.hexdigest())
+
+
+def checksum_of(content: bytes) -> Checksum:
+    """Checksum of bytes in memory."""
+    return Checksum(len(content), xxhash.xxh3_128_hexdigest(content))
+
+
+def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpec) -> Checksum:
+    """Write one shard.
+
+    Parameters
+    ----------
+    file : binary file
+        Empty and open for writing.
+    chunks : iterable of arrays, shape (clips, ...)
+        Each of ``layout.chunk_clips`` clips, the last of at most as many; cast to the layout's type. They are taken one
+        at a time, and not kept.
+    layout : StoreSpec
+
+    Returns
+    -------
+    Checksum
+        Of what was written.
+
+    Raises
+    ------
+    ValueError
+        If a chunk other than the last is partial, or there are more than a shard holds.
+    """
+    places = np.full((layout.shard_clips // layout.chunk_clips, 2), _ABSENT, "<u8")
+    hasher, offset = xxhash.xxh3_128(), 0
+    partial = False
+    for number, values in enumerate(chunks):
+        if partial or number == len(places) or len(values) > layout.chunk_clips:
+            raise ValueError(f"expected at most {len(places)} chunks of {layout.chunk_clips} clips, the last partial")
+        partial = len(values) < layout.chunk_clips
+        chunk = np.ascontiguousarray(values, np.dtype(layout.dtype).newbyteorder("<"))
+        if partial:
+            chunk = np.concatenate(
+                [chunk, np.full((layout.chunk_clips - len(values), *chunk.shape[1:]), FILL, chunk.dtype)]
+            )
+        encoded = _encode(chunk, layout.codec)
+        file.write(encoded)
+        hasher.update(encoded)
+        places[number] = offset, memoryview(encoded).nbytes
+        offset += memoryview(encoded).nbytes
+    index = places.tobytes()
+    index += google_crc32c.value(index).to_bytes(4, "little")
+    file.write(index)
+    hasher.update(index)
+    return Checksum(offset + len(index), hasher.hexdigest())
+
+
+def _encode(chunk: NDArray[Any], codec: Codec) -> Any:
+    if codec == "none":
+        return chunk.data.cast("B")
+    level, shuffle = COMPRESSION[codec]
+    return blosc.compress(chunk, codec.encode(), level, shuffle)
+
+
+def read_shard(path: Path, shape: tuple[int, ...], layout: StoreSpec, expected: Checksum) -> Iterator[NDArray[Any]]:
+    """Read a shard's chunks in order, once its bytes are known to be right.
+
+    Parameters
+    ----------
+    path : Path
+    shape : tuple of int
+        Shape of one clip's values.
+    layout : StoreSpec
+    expected : Checksum
+
+    Yields
+    ------
+    array, shape (chunk_clips, *shape)
+        The last may be filled up with what is not a number.
+
+    Raises
+    ------
+    ValueError
+        If the file does not have the checksum.
+    """
+    content = path.read_bytes()
+    if checksum_of(content) != expected:
+        raise ValueError(f"{path} is damaged")
+    chunks = layout.shard_clips // layout.chunk_clips
+    places = np.frombuffer(content, "<u8", 2 * chunks, offset=len(content) - 4 - 16 * chunks).reshape(-1, 2)
+    dtype = np.dtype(layout.dtype).newbyteorder("<")
+    view = memoryview(content)
+    for offset, size in places[places[:, 0] != _ABSENT].tolist():
+        encoded = view[offset : offset + size]
+        if layout.codec == "none":
+            yield np.frombuffer(encoded, dtype).reshape(layout.chunk_clips, *shape)
+        else:
+            chunk = np.empty((layout.chunk_clips, *shape), dtype)
+            blosc.decompress(encoded, chunk)
+            yield chunk

@@ -1,0 +1,66 @@
+"""Where the shard cache lies and how large it may grow: run time settings, which change no result."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.cache import ShardCache
+from features.errors import InputError
+
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+EXPERIMENTS = (".dvc", "tmp", "exps")
+"""Where DVC runs queued experiments, each in a copy of the project."""
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        envvar="FEATURES_CACHE",
+        help="Folder of finished shards; .cache/features by default.",
+        show_default=False,
+    ),
+]
+Size = Annotated[
+    str,
+    typer.Option(
+        "--cache-size",
+        envvar="FEATURES_CACHE_SIZE",
+        help="Least recently used shards above this size are removed after each run.",
+    ),
+]
+DEFAULT_SIZE = "20GB"
+
+
+def shard_cache(folder: Path | None) -> ShardCache:
+    """The cache in a folder, or else that of the project; queued experiments share the project's."""
+    return ShardCache(folder or _project(Path.cwd()) / ".cache" / "features")
+
+
+def _project(here: Path) -> Path:
+    parts = here.parts
+    for at in range(len(parts) - len(EXPERIMENTS)):
+        if parts[at : at + len(EXPERIMENTS)] == EXPERIMENTS:
+            return Path(*parts[:at])
+    return here
+
+
+def parse_size(text: str) -> int:
+    """Read a size in bytes, such as ``20GB`` or ``500M``.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+
+    Examples
+    --------
+    >>> parse_size("1.5GB")
+    1500000000
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?)B?\s*", text)
+    if not found:
+        raise InputError(f"the cache size is {text!r}; expected a number of bytes, such as 20GB or 500MB")
+    unit = found[2] if found[2] != "K" else "k"
+    return int(float(found[1]) * UNITS[unit])

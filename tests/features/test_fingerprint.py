@@ -1,0 +1,100 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from features.fingerprint import CODE, LIBRARIES, code_fingerprint, current_version, settings_hash, shard_key
+from features.layout import StoreSpec
+from features.transform import FeatureSpec
+
+SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
+LAYOUT = StoreSpec(dtype="float32", chunk_clips=8, shard_clips=32, codec="lz4")
+
+BEFORE = '''
+"""Module."""
+SIZE = 4
+"""How large."""
+
+def f(a):
+    """Add one."""
+    return a + SIZE  # why
+'''
+
+# an edit                                                    | does it change what is computed
+EDITS = [
+    (("# why", "# because"), False),
+    (('"""Add one."""', '"""Adds one.\n\n    At length.\n    """'), False),
+    (('"""How large."""\n', ""), False),
+    (('    """Add one."""\n', ""), False),
+    (("a + SIZE", "(a +\n            SIZE)"), False),
+    (("SIZE = 4", "SIZE = 5"), True),
+    (("a + SIZE", "a - SIZE"), True),
+    (("return", "a = 'x'; return"), True),
+]
+
+
+@pytest.mark.parametrize(("edit", "changes"), EDITS)
+def test_only_code_counts(edit: tuple[str, str], changes: bool) -> None:
+    after = BEFORE.replace(*edit)
+    assert after != BEFORE
+    assert (code_fingerprint([BEFORE]) != code_fingerprint([after])) is changes
+
+
+def test_modules_do_not_run_into_each_other() -> None:
+    assert code_fingerprint(["a = 1", "b = 2"]) != code_fingerprint(["a = 1\nb = 2"])
+
+
+def test_the_code_is_all_that_computes_a_shard() -> None:
+    """What transform and shard import of ours, directly or not, and nothing else."""
+    seen: set[str] = set()
+    waiting = {"features.transform", "features.shard"}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        tree = ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text())
+        imported = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        waiting |= {module for module in imported if module.startswith("features.")} - seen
+    assert sorted(seen) == list(CODE)
+
+
+def test_the_hash_tells_settings_and_versions_apart() -> None:
+    version = current_version()
+    others = [
+        version,
+        version.model_copy(update={"code": "0"}),
+        version.model_copy(update={"libraries": {**version.libraries, "ducc0": "9"}}),
+    ]
+    hashes = {
+        settings_hash(SPEC.model_copy(update=feature), LAYOUT.model_copy(update=layout), made_by)
+        for feature in ({}, {"n_fft": 512}, {"window": "hamming"})
+        for layout in ({}, {"dtype": "float16"})
+        for made_by in others
+    }
+    assert len(hashes) == 18
+
+
+def test_a_key_tells_clips_and_their_order_apart() -> None:
+    digests = np.arange(64, dtype=np.uint8).reshape(4, 16)
+    keys = {
+        shard_key(settings, rows)
+        for settings in ("a", "b")
+        for rows in (digests, digests[::-1], digests[:3], digests + 1)
+    }
+    assert len(keys) == 8
+
+
+def test_an_upgraded_library_is_another_version(tmp_path: Path) -> None:
+    """The real thing: metadata of another numpy comes first on the path."""
+    info = tmp_path / "numpy-9.9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.9.9\n")
+    script = "from features.fingerprint import current_version as v; print(v().libraries['numpy'])"
+    command = [sys.executable, "-c", script]
+    path = f"{tmp_path}:{ROOT}"
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONPATH": path})
+    assert done.stdout.strip() == "9.9.9"
+    assert set(LIBRARIES) == set(current_version().libraries)
