@@ -1,0 +1,167 @@
+"""Repairing a store: what :mod:`features.verify` found broken is computed again from what the store was made from.
+
+A shard must come out with the checksum that was recorded, so a repaired store is the one that was made, to the byte.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from features.cache import ShardCache
+from features.division import divide_source
+from features.errors import InputError
+from features.featurize import draft, tasks_for
+from features.manifest import NAME as MANIFEST
+from features.manifest import Manifest, ManifestError
+from features.npz import open_source
+from features.publish import remove, scratch
+from features.sets import SETS, SplitSpec
+from features.shard import Checksum, checksum
+from features.store import ClipColumns, Draft, WaveformStore, attributes_in, files_in
+from features.verify import Fault
+
+
+def repair_features(path: Path, faults: list[Fault], waveforms: Path, cache: ShardCache) -> list[str]:
+    """Compute broken shards of a feature store again, or take them from the cache.
+
+    Parameters
+    ----------
+    path : Path
+        A feature store.
+    faults : list of Fault
+        What :func:`~features.verify.verify` found.
+    waveforms : Path
+        The waveform store that it was computed from.
+    cache : ShardCache
+
+    Returns
+    -------
+    list of str
+        Files that were replaced or removed.
+
+    Raises
+    ------
+    InputError
+        If the waveforms are others or damaged, or a shard does not come out as it was recorded.
+    """
+    attributes = _attributes(path)
+    source = WaveformStore.open(waveforms)
+    if source.attributes["digest"] != attributes["source_digest"]:
+        raise InputError(
+            f"{waveforms} holds other clips than {path} was computed from; expected the same, so run dvc repro instead"
+        )
+    with scratch(_aside(path)) as aside:
+        anew = draft(source, aside, attributes)
+        tasks = tasks_for(source, anew, attributes, cache)
+        return _mend(path, anew, faults, lambda number: tasks[number].run().checksum)
+
+
+def repair_waveforms(path: Path, faults: list[Fault], npz: Path, advance: Callable[[int], None]) -> list[str]:
+    """Take broken shards of a waveform store from the npz again.
+
+    Parameters
+    ----------
+    path : Path
+        A waveform store under the name of its set.
+    faults : list of Fault
+        What :func:`~features.verify.verify` found.
+    npz : Path
+        The file that it was split from.
+    advance : callable
+        Told the number of clips of each block of the npz that was looked at.
+
+    Returns
+    -------
+    list of str
+        Files that were replaced or removed.
+
+    Raises
+    ------
+    InputError
+        If the npz is another one now, or the store is not named after a set.
+    """
+    attributes = _attributes(path)
+    if path.stem not in SETS:
+        raise InputError(f"{path} is not named after a set; expected one of {', '.join(SETS)}, so rename it")
+    spec = SplitSpec.model_validate(attributes["split"])
+    inflated = path.with_name(".repair-samples")
+    with scratch(inflated), open_source(npz, inflated) as source, scratch(_aside(path)) as aside:
+        divided = divide_source(npz, source, spec, advance)
+        if divided.fingerprint_of(path.stem) != attributes["digest"]:
+            raise InputError(
+                f"{npz} holds other clips than {path} was split from; expected the same, so run dvc repro instead"
+            )
+        rows = divided.division.rows[path.stem]
+        columns = ClipColumns(divided.labels_of(path.stem), rows, divided.digests_of(path.stem))
+        anew = WaveformStore.draft(aside, columns, attributes["digest"], attributes["split"])
+
+        def copy(number: int) -> Checksum:
+            start, stop = anew.shards[number]
+            return anew.write(number, source.read(rows[start:stop]))
+
+        return _mend(path, anew, faults, copy)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".repair-{path.name}")
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    """What a store says of itself, from whichever of its two records is unharmed."""
+    try:
+        return Manifest.read(path).attributes
+    except ManifestError:
+        pass
+    try:
+        return attributes_in(path)
+    except (OSError, ValueError, KeyError):
+        raise InputError(
+            f"neither {MANIFEST} nor zarr.json of {path} can be read, so nobody knows how it was made; delete it and "
+            "run dvc repro"
+        ) from None
+
+
+def _mend(path: Path, anew: Draft, faults: list[Fault], compute: Callable[[int], Checksum]) -> list[str]:
+    """Put right what is wrong with a store, file by file, each in one step.
+
+    ``anew`` is the same store on the same file system, all but its shards; ``compute`` puts a shard into it.
+    """
+    try:
+        recorded = Manifest.read(path).shards
+    except ManifestError:
+        recorded = None
+    broken = {fault.shard for fault in faults}
+    suspects = []
+    for number in range(len(anew.shards)):
+        if recorded and number not in broken:
+            anew.record(number, recorded[number])
+            continue
+        computed = compute(number)
+        if recorded and computed != recorded[number]:
+            raise InputError(
+                f"shard {number} of {path} came out with other bytes than were recorded; another processor or library "
+                f"computes it differently, so delete {path} and run dvc repro"
+            )
+        anew.record(number, computed)
+        suspects.append(anew.shard_name(number))
+    anew.seal()
+    small = [*anew.small_files(), MANIFEST]
+    belonging = {*small, *map(anew.shard_name, range(len(anew.shards)))}
+    unexpected = [name for name in files_in(path) if name not in belonging]
+    for name in unexpected:
+        remove(path / name)
+    changed = [name for name in [*suspects, *small] if _differ(anew.path / name, path / name)]
+    for name in changed:
+        _replace(anew.path / name, path / name)
+    return sorted([*unexpected, *changed])
+
+
+def _differ(first: Path, second: Path) -> bool:
+    return not second.is_file() or checksum(first) != checksum(second)
+
+
+def _replace(source: Path, target: Path) -> None:
+    if target.is_dir():
+        remove(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)

@@ -1,0 +1,140 @@
+"""Verifying a store: every file against the checksum that was taken when it was made."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.errors import InputError
+from features.layout import StoreSpec, shard_ranges
+from features.manifest import NAME as MANIFEST
+from features.manifest import Manifest, ManifestError
+from features.shard import Checksum, checksum
+from features.store import FeatureStore, WaveformStore, files_in, shard_name
+
+KINDS = {"features": FeatureStore, "waveform": WaveformStore}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One file that is not what was written."""
+
+    name: str
+    """Path inside the store."""
+    what: str
+    """What is wrong with it, to follow its name."""
+    shard: int | None = None
+    clips: tuple[int, int] | None = None
+    """First and last clip of the shard."""
+
+    def __str__(self) -> str:
+        where = f"shard {self.shard} (clips {self.clips[0]} to {self.clips[1]}), " if self.clips else ""
+        return f"{where}{self.name} {self.what}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a verification found."""
+
+    files: int
+    bytes: int
+    faults: list[Fault]
+
+
+def array_in(path: Path) -> str:
+    """Name of the large array of the store at a path, from what is there.
+
+    Raises
+    ------
+    InputError
+        If it is no store.
+    """
+    for name in KINDS:
+        if (path / name).is_dir():
+            return name
+    try:
+        files = Manifest.read(path).files
+    except ManifestError:
+        files = {}
+    for name in KINDS:
+        if f"{name}/zarr.json" in files:
+            return name
+    what = "is not a store" if path.exists() else "does not exist"
+    raise InputError(f"{path} {what}; expected a folder such as data/features/train.zarr")
+
+
+def size_of(path: Path) -> int:
+    """Bytes of all files of a store."""
+    return sum((path / name).lstat().st_size for name in files_in(path))
+
+
+def verify(path: Path, *, workers: int, advance: Callable[[int], None] = lambda done: None) -> Report:
+    """Read every file of a store and compare it with its checksum.
+
+    Parameters
+    ----------
+    path : Path
+        A waveform or feature store.
+    workers : int
+        Files read at once.
+    advance : callable
+        Told the number of bytes of each file that was read.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    InputError
+        If ``path`` is no store.
+    """
+    array = array_in(path)
+    try:
+        manifest = Manifest.read(path)
+    except ManifestError as error:
+        return Report(1, 0, [Fault(MANIFEST, f"{error}, so nothing else can be checked")])
+    expected, ranges = _expected(array, manifest)
+    number_of = {name: number for number, name in enumerate(list(expected)[len(manifest.files) :])}
+
+    def look(name: str) -> Checksum | None:
+        try:
+            actual = checksum(path / name)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        advance(actual.size)
+        return actual
+
+    with ThreadPoolExecutor(workers) as pool:
+        actuals = dict(zip(expected, pool.map(look, expected), strict=True))
+    whose = {checksum.digest: number for number, checksum in enumerate(manifest.shards)}
+    faults = []
+    for name, actual in actuals.items():
+        if actual == expected[name]:
+            continue
+        number = number_of.get(name)
+        clips = None if number is None else (ranges[number][0], ranges[number][1] - 1)
+        faults.append(Fault(name, _describe(expected[name], actual, whose, number), number, clips))
+    known = {*expected, MANIFEST}
+    faults += [Fault(name, "does not belong here") for name in files_in(path) if name not in known]
+    return Report(len(expected) + 1, sum(actual.size for actual in actuals.values() if actual), faults)
+
+
+def _expected(array: str, manifest: Manifest) -> tuple[dict[str, Checksum], list[tuple[int, int]]]:
+    """Checksum of every file, shards last, and the range of each shard."""
+    dimensions = len(KINDS[array].dimensions)
+    shards = {shard_name(array, dimensions, number): sum_ for number, sum_ in enumerate(manifest.shards)}
+    shard_clips = StoreSpec.model_validate(manifest.attributes["store"]).shard_clips
+    return {**manifest.files, **shards}, shard_ranges(manifest.attributes["clips"], shard_clips)
+
+
+def _describe(expected: Checksum, actual: Checksum | None, whose: dict[str, int], number: int | None) -> str:
+    if actual is None:
+        return "is missing"
+    if number is not None and actual.digest in whose:
+        return f"holds shard {whose[actual.digest]}"
+    if actual.size < expected.size:
+        return f"is cut short: {actual.size} of {expected.size} bytes"
+    if actual.size > expected.size:
+        return f"is {actual.size} bytes long; expected {expected.size}"
+    return "has other bytes than were written"

@@ -1,0 +1,71 @@
+"""Command ``features verify``: every file of a store against its checksum, and repair of what is not right."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.errors import InputError
+from features.repair import repair_features, repair_waveforms
+from features.verify import Report, array_in, size_of, verify
+from pipeline.cache import Folder, shard_cache
+from pipeline.params import DataSpec, read_section
+from pipeline.progress import progress
+from pipeline.stage import default_workers, say
+
+FAULTY = 1
+"""Exit code when something is not right and was not repaired."""
+
+
+def command(
+    store: Annotated[Path, typer.Argument(help="A store, such as data/features/train.zarr or data/split/train.zarr.")],
+    repair: Annotated[bool, typer.Option("--repair", help="Compute again what is not right.")] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="What the store was made from, for --repair; found beside it or in params.yaml by default."),
+    ] = None,
+    cache_folder: Folder = None,
+    workers: Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Files read at once.")] = default_workers(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+) -> None:
+    """Check every file of a store against the checksum taken when it was made; exit code 1 if any is not right."""
+    with progress(f"verifying {store.name}", size_of(store), unit="bytes") as advance:
+        report = verify(store, workers=workers, advance=advance)
+    repaired: list[str] = []
+    if repair and report.faults:
+        repaired = _repair(store, report, source, cache_folder)
+        with progress(f"verifying {store.name}", size_of(store), unit="bytes") as advance:
+            after = verify(store, workers=workers, advance=advance)
+        if after.faults:
+            raise InputError(
+                f"{store} is still not right after repair ({after.faults[0]}); delete it and run dvc repro"
+            )
+    if as_json:
+        faults = [
+            {"file": fault.name, "what": fault.what, "shard": fault.shard, "clips": fault.clips}
+            for fault in report.faults
+        ]
+        say(
+            json.dumps({"files": report.files, "bytes": report.bytes, "faults": faults, "repaired": repaired}, indent=2)
+        )
+    else:
+        for fault in report.faults:
+            say(f"{store}: {fault}")
+        if not report.faults:
+            say(f"verify: {report.files} files, {report.bytes / 1e6:,.0f} MB of {store} are what was written")
+        elif repair:
+            say(f"verify: repaired {len(repaired)} files of {store}: {', '.join(repaired)}")
+        else:
+            say(f"verify: {len(report.faults)} files of {store} are not right; run: features verify --repair {store}")
+    if report.faults and not repair:
+        raise typer.Exit(FAULTY)
+
+
+def _repair(store: Path, report: Report, source: Path | None, cache_folder: Path | None) -> list[str]:
+    if array_in(store) == "features":
+        waveforms = source or store.absolute().parent.parent / "split" / store.name
+        return repair_features(store, report.faults, waveforms, shard_cache(cache_folder))
+    npz = source or Path(read_section("data", DataSpec).npz)
+    with progress("examining", None) as advance:
+        return repair_waveforms(store, report.faults, npz, advance)

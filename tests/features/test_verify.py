@@ -1,0 +1,201 @@
+"""Whatever happens to a store's files is found, named and repaired to the byte."""
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import contents, write_waveforms
+
+from features.cache import ShardCache
+from features.errors import InputError
+from features.featurize import featurize
+from features.layout import StoreSpec
+from features.repair import repair_features
+from features.store import FeatureStore
+from features.transform import FeatureSpec
+from features.verify import Fault, verify
+
+SPEC = FeatureSpec(kind="magnitude", n_fft=64, hop_length=64, window="hann")
+LAYOUT = StoreSpec(dtype="float32", chunk_clips=4, shard_clips=8, codec="lz4")
+CLIPS = 60
+SHARDS = 8
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with waveforms, features and the cache they left."""
+    folder = tmp_path_factory.mktemp("made")
+    write_waveforms(folder / "w.zarr", CLIPS)
+    featurize(folder / "w.zarr", folder / "f.zarr", SPEC, LAYOUT, ShardCache(folder / "cache"), workers=2)
+    return folder
+
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    shutil.copytree(made / "f.zarr", tmp_path / "f.zarr")
+    for file in (tmp_path / "f.zarr").rglob("*"):
+        if file.is_file():
+            file.chmod(0o644)
+    return tmp_path / "f.zarr"
+
+
+def faults(store: Path) -> list[Fault]:
+    return verify(store, workers=2).faults
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at % len(content)] ^= 1 << (at % 8)
+    path.write_bytes(content)
+
+
+def swap(first: Path, second: Path) -> None:
+    aside = first.with_name("aside")
+    first.replace(aside)
+    second.replace(first)
+    aside.replace(second)
+
+
+def shard(number: int) -> str:
+    return f"features/c/{number}/0/0"
+
+
+def doctor(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+# what happens                                                        | what is said of it
+DAMAGES: list[tuple[Callable[[Path], object], str]] = [
+    (lambda s: flip(s / shard(3), 77), "shard 3 (clips 24 to 31), features/c/3/0/0 has other bytes than were written"),
+    (lambda s: os.truncate(s / shard(7), 50), "shard 7 (clips 56 to 59), features/c/7/0/0 is cut short: 50 of "),
+    (lambda s: (s / shard(0)).unlink(), "shard 0 (clips 0 to 7), features/c/0/0/0 is missing"),
+    (lambda s: swap(s / shard(1), s / shard(2)), "shard 1 (clips 8 to 15), features/c/1/0/0 holds shard 2"),
+    (lambda s: shutil.copy(s / shard(4), s / shard(5)), "features/c/5/0/0 holds shard 4"),
+    (lambda s: (s / shard(6)).write_bytes(b"0" * 10**6), "is 1000000 bytes long; expected "),
+    (lambda s: flip(s / "label/c/0", 5), "label/c/0 has other bytes than were written"),
+    (lambda s: (s / "source_row/c/0").unlink(), "source_row/c/0 is missing"),
+    (lambda s: doctor(s / "zarr.json", '"n_fft": 64', '"n_fft": 65'), "zarr.json has other bytes"),
+    (lambda s: (s / "features/c/9").write_bytes(b""), "features/c/9 does not belong here"),
+    (lambda s: (s / "manifest.json").unlink(), "manifest.json is missing"),
+    (lambda s: flip(s / "manifest.json", 400), "manifest.json"),
+    (lambda s: doctor(s / "manifest.json", '"size": ', '"size":  '), "manifest.json is not what was written"),
+    (lambda s: shutil.rmtree(s / "features"), "features/c/3/0/0 is missing"),
+]
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGES)
+def test_every_damage_is_found_named_and_repaired(
+    made: Path, store: Path, damage: Callable[[Path], object], said: str
+) -> None:
+    assert faults(store) == []
+    before = contents(store)
+    damage(store)
+    found = faults(store)
+    assert said in "\n".join(map(str, found))
+    repair_features(store, found, made / "w.zarr", ShardCache(made / "cache"))
+    assert faults(store) == []
+    assert contents(store) == before
+    assert sorted(path.name for path in store.parent.iterdir()) == ["f.zarr"]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_damage_is_found_and_repaired_without_the_cache(
+    made: Path, store: Path, tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    before = contents(store)
+    hit = corrupt(store, random.Random(seed))
+    found = faults(store)
+    assert {fault.name for fault in found} & hit
+    repaired = repair_features(store, found, made / "w.zarr", ShardCache(tmp_path_factory.mktemp("empty")))
+    assert contents(store) == before
+    assert set(repaired) <= hit, "files were replaced that nothing had happened to"
+
+
+def corrupt(store: Path, rng: random.Random) -> set[str]:
+    """Do one random thing to one random file, or two where they are swapped; which files."""
+    files = sorted(path for path in store.rglob("*") if path.is_file())
+    path = rng.choice(files)
+    size = path.stat().st_size
+    kind = rng.choice(["flip", "truncate", "delete", "swap", "append", "zeros"])
+    hit = [path]
+    if kind == "flip":
+        flip(path, rng.randrange(size))
+    elif kind == "truncate":
+        os.truncate(path, rng.randrange(size))
+    elif kind == "delete":
+        path.unlink()
+    elif kind == "swap":
+        other = rng.choice([file for file in files if file.read_bytes() != path.read_bytes()])
+        swap(path, other)
+        hit.append(other)
+    elif kind == "append":
+        path.write_bytes(path.read_bytes() + b"\0")
+    else:
+        path.write_bytes(bytes(size) if path.read_bytes() != bytes(size) else b"\1" * size)
+    return {file.relative_to(store).as_posix() for file in hit}
+
+
+def test_repair_from_other_waveforms_is_refused(made: Path, store: Path, tmp_path: Path) -> None:
+    other = write_waveforms(tmp_path / "other.zarr", CLIPS, seed=1)
+    (store / shard(0)).unlink()
+    before = contents(store)
+    with pytest.raises(InputError, match=r"holds other clips than .* was computed from"):
+        repair_features(store, faults(store), other, ShardCache(tmp_path / "cache"))
+    assert contents(store) == before
+
+
+def test_repair_with_another_library_is_refused_unless_the_cache_has_it(
+    made: Path, store: Path, tmp_path: Path
+) -> None:
+    """The store says that it was made by another version, and so does its checksum."""
+    text = json.loads((store / "manifest.json").read_text())
+    assert text["attributes"]["made_by"]["libraries"]["ducc0"]
+    older = tmp_path / "older.zarr"
+    shutil.copytree(store, older)
+    attributes = FeatureStore.open(store).attributes
+    attributes["made_by"]["libraries"]["ducc0"] = "0.1"
+    from features.featurize import draft
+    from features.store import WaveformStore
+
+    shutil.rmtree(older)
+    anew = draft(WaveformStore.open(made / "w.zarr"), older, attributes)
+    for number in range(SHARDS):
+        anew.shard_path(number).parent.mkdir(parents=True)
+        shutil.copy(store / shard(number), anew.shard_path(number))
+        anew.record(number, FeatureStore.open(store).manifest.shards[number])
+    anew.seal()
+    (older / shard(2)).unlink()
+    with pytest.raises(InputError, match=r"to be computed by .*ducc0.*0\.1.* run dvc repro"):
+        repair_features(older, faults(older), made / "w.zarr", ShardCache(tmp_path / "empty"))
+
+
+def test_both_records_gone(made: Path, store: Path) -> None:
+    (store / "manifest.json").unlink()
+    (store / "zarr.json").unlink()
+    with pytest.raises(InputError, match="nobody knows how it was made; delete it and run dvc repro"):
+        repair_features(store, faults(store), made / "w.zarr", ShardCache(made / "cache"))
+
+
+def test_what_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist; expected a folder such as"):
+        verify(tmp_path / "none", workers=1)
+    with pytest.raises(InputError, match="is not a store"):
+        verify(tmp_path, workers=1)
+
+
+def test_told_of_every_byte(store: Path) -> None:
+    told: list[int] = []
+    report = verify(store, workers=2, advance=told.append)
+    assert sum(told) == report.bytes
+    assert report.files == len(contents(store))
+    np.testing.assert_equal(
+        report.bytes, sum(map(len, contents(store).values())) - (store / "manifest.json").stat().st_size
+    )
