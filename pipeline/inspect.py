@@ -1,0 +1,199 @@
+"""Command ``features inspect``: what is in a store; single clips as pictures and sound."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from features.corpus import WORDS
+from features.errors import InputError
+from features.inspection import inspect
+from features.store import FeatureStore, Store, WaveformStore
+from features.verify import array_in
+from pipeline.progress import progress
+from pipeline.stage import note, say
+
+LISTED = 5
+TERMINAL_PICTURES = 3
+
+
+def command(
+    store: Annotated[Path, typer.Argument(help="A store, such as data/features/train.zarr or data/split/train.zarr.")],
+    clip: Annotated[int | None, typer.Option(min=0, help="Show this clip, by its number in the store.")] = None,
+    word: Annotated[str | None, typer.Option(help="Show clips of this word.")] = None,
+    sample: Annotated[int, typer.Option(min=1, help="How many clips of the word to show, at random.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other clips.")] = 0,
+    to: Annotated[Path, typer.Option(help="Folder for pictures (.png) and sound (.wav).")] = Path("inspected"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+) -> None:
+    """What is in a store: size, settings, words, values, suspicious clips; or single clips to look at and hear.
+
+    features inspect data/features/train.zarr --word yes --sample 3
+    """
+    opened = open_store(store)
+    waveforms = _waveforms_of(opened)
+    if clip is None and word is None:
+        with progress(f"inspecting {store.name}", opened.clips) as advance:
+            found = _describe(opened, waveforms, advance)
+        say(json.dumps(found, indent=2)) if as_json else _print(found)
+        return
+    shown = _show(opened, waveforms, _choose(opened, clip, word, sample, seed), to, picture=not as_json)
+    if as_json:
+        say(json.dumps(shown, indent=2))
+
+
+def open_store(path: Path) -> FeatureStore | WaveformStore:
+    """Open a store of either kind."""
+    return FeatureStore.open(path) if array_in(path) == "features" else WaveformStore.open(path)
+
+
+def _waveforms_of(store: FeatureStore | WaveformStore) -> WaveformStore | None:
+    """The waveforms that features were computed from, if they lie where the pipeline puts them."""
+    if isinstance(store, WaveformStore):
+        return store
+    try:
+        found = WaveformStore.open(store.path.absolute().parent.parent / "split" / store.path.name)
+    except InputError:
+        return None
+    return found if found.attributes["digest"] == store.attributes["source_digest"] else None
+
+
+def _describe(store: Store, waveforms: WaveformStore | None, advance: Any) -> dict[str, Any]:
+    found = inspect(store, waveforms, advance)
+    stored = sum(checksum.size for checksum in store.manifest.shards)
+    raw = int(np.prod((store.clips, *store.shape))) * np.dtype(store.layout.dtype).itemsize
+    return {
+        "store": str(store.path),
+        "array": store.name,
+        "shape": [store.clips, *store.shape],
+        "dimensions": list(store.dimensions),
+        "dtype": store.layout.dtype,
+        "chunk_clips": store.layout.chunk_clips,
+        "shard_clips": store.layout.shard_clips,
+        "shards": len(store.shards),
+        "codec": store.layout.codec,
+        "bytes": stored,
+        "uncompressed_bytes": raw,
+        "ratio": raw / stored,
+        "provenance": {key: value for key, value in store.attributes.items() if key not in ("words", "clips", "store")},
+        "words": found.words,
+        "values": found.statistics,
+        "suspicious": asdict(found.suspicious),
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    sizes = " x ".join(f"{size:,} {name}" for size, name in zip(found["shape"], found["dimensions"], strict=True))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("array", f"{found['array']}: {sizes}, {found['dtype']}")
+    facts.add_row(
+        "layout", f"{found['shards']} shards of {found['shard_clips']} clips, chunks of {found['chunk_clips']}"
+    )
+    facts.add_row(
+        "size", f"{found['bytes'] / 1e6:,.1f} MB, {found['codec']}, {found['ratio']:.2f} times smaller than raw"
+    )
+    for key, value in found["provenance"].items():
+        facts.add_row(key.replace("_", " "), _flat(value))
+    values = found["values"]
+    facts.add_row(
+        "values",
+        f"{values['minimum']:.4g} to {values['maximum']:.4g}, mean {values['mean']:.4g}, "
+        f"standard deviation {values['standard_deviation']:.4g}",
+    )
+    for name, clips in found["suspicious"].items():
+        facts.add_row(name.replace("_", "-"), _listed(clips))
+    console.print(f"[bold]{found['store']}[/bold]")
+    console.print(facts)
+    words = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    pairs = [f"{word} {count:,}" for word, count in found["words"].items()]
+    for start in range(0, len(pairs), 6):
+        words.add_row(*pairs[start : start + 6])
+    console.print(words)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(
+            f"{key} {_flat(item)}" if not isinstance(item, dict) else _flat(item) for key, item in value.items()
+        )
+    return str(value)
+
+
+def _listed(clips: Sequence[Any] | None) -> str:
+    if clips is None:
+        return "not looked for: the waveforms are not there"
+    if not clips:
+        return "none"
+    shown = ", ".join(" = ".join(map(str, clip)) if isinstance(clip, list) else str(clip) for clip in clips[:LISTED])
+    return f"{len(clips)} (clips {shown}{', ...' if len(clips) > LISTED else ''})"
+
+
+def _choose(store: Store, clip: int | None, word: str | None, sample: int, seed: int) -> list[int]:
+    if clip is not None:
+        if clip >= store.clips:
+            raise InputError(f"{store.path} has no clip {clip}; expected 0 to {store.clips - 1}")
+        return [clip]
+    if word not in WORDS:
+        raise InputError(f"there is no word {word!r}; expected one of {', '.join(WORDS)}")
+    clips = np.flatnonzero(store.labels == WORDS.index(word))
+    if not len(clips):
+        raise InputError(f"{store.path} has no clip of {word}; run features inspect {store.path} to see its words")
+    return sorted(np.random.default_rng(seed).permutation(clips)[:sample].tolist())
+
+
+def _show(
+    store: FeatureStore | WaveformStore, waveforms: WaveformStore | None, clips: list[int], to: Path, *, picture: bool
+) -> list[dict[str, Any]]:
+    """Write pictures and sound of clips, and draw the first few in the terminal."""
+    from features import pictures  # matplotlib takes longer to import than most of what is asked for
+
+    to.mkdir(parents=True, exist_ok=True)
+    labels, rows = store.labels, store.source_rows
+    values = np.concatenate([store.read(clip, clip + 1) for clip in clips]).astype(np.float32)
+    titles = [f"{WORDS[labels[clip]]}, clip {clip}, row {rows[clip]}" for clip in clips]
+    names = [f"{store.path.stem}-{WORDS[labels[clip]]}-{clip}" for clip in clips]
+    console = Console()
+    width = min(64, shutil.get_terminal_size().columns - 12)
+
+    def draw(path: Path, chosen: Any, named: list[str]) -> None:
+        if isinstance(store, FeatureStore):
+            pictures.draw_spectrograms(path, chosen, store.axes, named)
+        else:
+            pictures.draw_waveforms(path, chosen, named)
+
+    shown = []
+    for at, (clip, name, title) in enumerate(zip(clips, names, titles, strict=True)):
+        png, wav = to / f"{name}.png", to / f"{name}.wav"
+        draw(png, values[at : at + 1], [title])
+        if waveforms is not None:
+            pictures.write_wav(wav, waveforms.read(clip, clip + 1)[0])
+        shown.append(
+            {
+                "clip": clip,
+                "word": WORDS[labels[clip]],
+                "source_row": int(rows[clip]),
+                "picture": str(png),
+                "sound": str(wav) if waveforms is not None else None,
+            }
+        )
+        if picture:
+            if isinstance(store, FeatureStore) and console.is_terminal and at < TERMINAL_PICTURES:
+                say(title)
+                console.print(pictures.blocks(values[at], store.axes, columns=width))
+            say(f"{title}: {png}" + (f" and {wav}" if waveforms is not None else ""))
+    if len(clips) > 1:
+        sheet = to / f"{store.path.stem}-{shown[0]['word']}.png"
+        draw(sheet, values, titles)
+        if picture:
+            say(f"side by side: {sheet}")
+    if waveforms is None:
+        note(f"no sound was written, because the waveforms of {store.path} are not in data/split")
+    return shown
