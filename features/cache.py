@@ -4,13 +4,15 @@ An entry is one file, ``<key>.<checksum>``; it appears whole by a rename, never 
 copied where the file system has no links. Nothing but shards, which can be computed again, is kept or thrown away.
 """
 
+import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 from typing import BinaryIO
 from uuid import uuid4
 
@@ -18,7 +20,7 @@ from features.publish import remove
 from features.shard import Checksum, checksum
 
 STALE_S = 24 * 3600
-"""Age at which a partial file that a killed run left is removed."""
+"""Age at which a partial file is taken to be a killed run's, where that run was on another machine."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,20 @@ class ShardCache:
         write : callable
             Told a file to write to, returns the checksum of what it wrote.
         """
-        partial = self.folder / "partial" / uuid4().hex
+        partial = self.folder / "partial" / f"{gethostname()}.{uuid4().hex}"
         partial.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with partial.open("xb") as file:
+            with _locked(partial.parent, fcntl.LOCK_SH):
+                file = partial.open("xb")
+                fcntl.flock(file, fcntl.LOCK_EX)  # tells prune that its writer is alive
+            with file:
                 written = write(file)
-            partial.chmod(0o444)
-            entry = self.folder / key[:2] / f"{key}.{written.digest}"
-            entry.parent.mkdir(exist_ok=True)
-            link(partial, target)  # before others can see the entry, and prune it
-            partial.replace(entry)
+                file.flush()
+                partial.chmod(0o444)
+                entry = self.folder / key[:2] / f"{key}.{written.digest}"
+                entry.parent.mkdir(exist_ok=True)
+                link(partial, target)  # before others can see the entry, and prune it
+                partial.replace(entry)
         finally:
             partial.unlink(missing_ok=True)
         return written
@@ -104,17 +110,20 @@ class ShardCache:
         return Usage(len(sizes), sum(sizes))
 
     def prune(self, max_bytes: int) -> Usage:
-        """Remove least recently used entries until the rest fits, and what killed runs left long ago.
+        """Remove least recently used entries until the rest fits, and what killed runs left half written.
 
         Returns
         -------
         Usage
             What was removed.
         """
-        for partial in (self.folder / "partial").glob("*"):
-            with suppress(FileNotFoundError):  # its owner has just finished it
-                if time.time() - partial.stat().st_mtime > STALE_S:
-                    partial.unlink()
+        partials = self.folder / "partial"
+        if partials.exists():
+            with _locked(partials, fcntl.LOCK_EX):  # none is made meanwhile
+                for partial in partials.iterdir():
+                    with suppress(FileNotFoundError):  # its writer has just finished it
+                        if _abandoned(partial):
+                            partial.unlink()
         aged = sorted((status.st_atime_ns, status.st_size, path) for path, status in self._status())
         over = sum(size for _, size, _ in aged) - max_bytes
         removed = freed = 0
@@ -137,6 +146,27 @@ class ShardCache:
             with suppress(FileNotFoundError):  # another process has just removed it
                 known.append((path, path.stat()))
         return known
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _abandoned(partial: Path) -> bool:
+    if not partial.name.startswith(f"{gethostname()}."):
+        return time.time() - partial.stat().st_mtime > STALE_S
+    with partial.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def link(source: Path, target: Path) -> None:

@@ -176,7 +176,7 @@ def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None
     from distributed import Client, as_completed
 
     try:
-        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
+        client = Client(scheduler, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
         raise InputError(
             f"there is no dask scheduler at {scheduler!r} ({error}); expected the address of a running one, such as "

@@ -110,6 +110,13 @@ class Project:
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         return Finished(done.returncode, done.stdout, done.stderr)
 
+    def start(self, *command: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+        """Start a command there and do not wait for it."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, **(env or {})}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+
     def stage(self, name: str, *arguments: str) -> Finished:
         """Run one stage's module."""
         return self.run(sys.executable, "-m", f"pipeline.{name}", *arguments)

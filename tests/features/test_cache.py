@@ -2,6 +2,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
@@ -68,13 +69,21 @@ def test_the_least_recently_used_go_first(cache: ShardCache, tmp_path: Path) -> 
 
 def test_partial_files_of_killed_runs_go_in_time(cache: ShardCache, tmp_path: Path) -> None:
     add(cache, "ab", b"shard", tmp_path / "0")
-    old, new = cache.folder / "partial/old", cache.folder / "partial/new"
-    old.write_bytes(b"1")
-    new.write_bytes(b"2")
+    here = cache.folder / f"partial/{gethostname()}.killed"
+    old, new = cache.folder / "partial/elsewhere.old", cache.folder / "partial/elsewhere.new"
+    for path in (here, old, new):
+        path.write_bytes(b"1")
     os.utime(old, (0, time.time() - 2 * 24 * 3600))
-    cache.prune(10**6)
-    assert not old.exists()
-    assert new.exists()
+
+    def write(file) -> Checksum:
+        cache.prune(10**6)
+        (live,) = (path for path in here.parent.glob(f"{gethostname()}.*") if path != here)
+        assert live.exists()
+        assert not here.exists()
+        return checksum_of(b"")
+
+    cache.add("cd", tmp_path / "1", write)
+    assert [path.name for path in here.parent.iterdir()] == [new.name]
 
 
 def test_clearing_removes_all_and_only_the_cache(cache: ShardCache, tmp_path: Path) -> None:

@@ -106,17 +106,18 @@ def test_every_damage_is_found_named_and_repaired(
     assert sorted(path.name for path in store.parent.iterdir()) == ["f.zarr"]
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_random_damage_is_found_and_repaired_without_the_cache(
-    made: Path, store: Path, tmp_path_factory: pytest.TempPathFactory, seed: int
+def test_three_hundred_random_damages_are_found_and_repaired_without_the_cache(
+    made: Path, store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     before = contents(store)
-    hit = corrupt(store, random.Random(seed))
-    found = faults(store)
-    assert {fault.name for fault in found} & hit
-    repaired = repair_features(store, found, made / "w.zarr", ShardCache(tmp_path_factory.mktemp("empty")))
-    assert contents(store) == before
-    assert set(repaired) <= hit, "files were replaced that nothing had happened to"
+    for seed in range(300):
+        hit = corrupt(store, random.Random(seed))
+        found = faults(store)
+        assert {fault.name for fault in found} & hit, (seed, hit)
+        empty = ShardCache(tmp_path_factory.mktemp("empty"))
+        repaired = repair_features(store, found, made / "w.zarr", empty)
+        assert contents(store) == before, (seed, hit)
+        assert set(repaired) <= hit, "files were replaced that nothing had happened to"
 
 
 def corrupt(store: Path, rng: random.Random) -> set[str]:

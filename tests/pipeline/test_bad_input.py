@@ -159,15 +159,19 @@ def test_a_disk_that_fills_up(project: Project, compressed: bool, room_mib: int)
 
 
 def full_disk(project: Project, room_mib: int, command: str) -> subprocess.CompletedProcess[str]:
-    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
     (project.folder / "data").mkdir()
     script = (
         f"mount -t tmpfs -o size={room_mib}m tmpfs data || exit 99; {command}; code=$?; "
         'echo "left: $(find data -type f)"; exit $code'
     )
-    return subprocess.run(
-        [*unshare, "sh", "-c", script], cwd=project.folder, capture_output=True, text=True, check=False
-    )
+    return in_own_mounts(project, script)
+
+
+def in_own_mounts(project: Project, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell script whose mounts nobody else sees."""
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    command = [*unshare, "sh", "-c", script]
+    return subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
 
 
 def test_a_failing_split_keeps_the_sets_that_were_there(project: Project) -> None:

@@ -1,0 +1,86 @@
+"""The same tasks on the workers of a dask.distributed cluster: two real processes on loopback, one of them killed."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from conftest import Project, contents, write_waveforms
+from test_kills import SLOW, shards
+
+
+@pytest.fixture
+def waveforms(project: Project) -> Project:
+    (project.folder / "data/split").mkdir(parents=True)
+    write_waveforms(project.folder / "data/split/train.zarr", 240)
+    project.set(**SLOW)
+    return project
+
+
+@pytest.fixture
+def workers(waveforms: Project, tmp_path: Path) -> Iterator[tuple[str, list["subprocess.Popen[str]"]]]:
+    """The address of a scheduler and its two workers."""
+    address = tmp_path / "scheduler.json"
+    known = ["--scheduler-file", str(address)]
+    scheduler = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *known]
+    worker = ["worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard", *known]
+    with ExitStack() as started:
+        processes = []
+        for arguments in (scheduler, worker, worker):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *arguments],
+                cwd=waveforms.folder,
+                env={"PYTHONPATH": str(waveforms.folder)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            started.enter_context(process)
+            started.callback(process.kill)
+            processes.append(process)
+        from distributed import Client
+
+        while not address.exists():
+            time.sleep(0.05)
+        with Client(scheduler_file=str(address)) as client:
+            client.wait_for_workers(2, timeout=60)
+            url = client.scheduler.address
+        yield url, processes[1:]
+
+
+def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
+    waveforms: Project, workers: tuple[str, list["subprocess.Popen[str]"]]
+) -> None:
+    url, processes = workers
+    cache, target = waveforms.folder / ".cache/features", waveforms.folder / "data/features/train.zarr"
+    with waveforms.start(sys.executable, "-m", "pipeline.featurize", "train", "--scheduler", url) as run:
+        while run.poll() is None and len(shards(cache)) < 10:
+            time.sleep(0.001)
+        running = run.poll() is None
+        processes[0].kill()
+        out, err = run.communicate()
+    assert run.returncode == 0, err
+    assert running
+    assert "60 shards computed, 0 reused" in out
+    on_cluster = contents(target)
+    for path in cache.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    done = waveforms.stage("featurize", "train")
+    assert "60 shards computed, 0 reused" in done.out, done.err
+    assert contents(target) == on_cluster
+
+
+def test_no_scheduler_there(waveforms: Project) -> None:
+    command = [sys.executable, "-m", "pipeline.featurize", "train"]
+    for url, said in (
+        ("tcp://127.0.0.1:1", "there is no dask scheduler at"),
+        ("nonsense", "there is no dask scheduler at"),
+    ):
+        done = waveforms.run(*command, env={"SCHEDULER": url})
+        assert done.code == 2, done.err
+        assert said in done.err
+        assert not (waveforms.folder / "data/features/train.zarr").exists()
