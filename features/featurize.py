@@ -5,6 +5,7 @@ them and writes the shard, a chunk at a time. So memory is a shard of waveforms 
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -131,33 +132,33 @@ def attributes_of(source: WaveformStore, spec: FeatureSpec, layout: StoreSpec, m
     }
 
 
-def draft(source: WaveformStore, target: Path, attributes: dict[str, Any]) -> Draft:
-    """Begin the feature store that its attributes describe."""
+def begin(
+    source: WaveformStore, target: Path, attributes: dict[str, Any], cache: ShardCache
+) -> tuple[Draft, list[Task]]:
+    """Begin the feature store that its attributes describe; the tasks are what it still lacks, one for each shard."""
     spec = FeatureSpec.model_validate(attributes["features"])
     layout = StoreSpec.model_validate(attributes["store"])
+    made_by = Version.model_validate(attributes["made_by"])
     columns = ClipColumns(source.labels, source.source_rows, source.digests)
-    return FeatureStore.draft(target, FeatureAxes(spec.frequency_hz, spec.time_s), layout, columns, attributes)
-
-
-def tasks_for(source: WaveformStore, store: Draft, attributes: dict[str, Any], cache: ShardCache) -> list[Task]:
-    """One task for each shard of a draft."""
-    digests = source.digests
-    return [
+    axes = FeatureAxes(spec.frequency_hz, spec.time_s)
+    store = FeatureStore.draft(target, axes, layout, columns, attributes)
+    tasks = [
         Task(
             number=number,
             start=start,
             stop=stop,
-            key=shard_key(attributes["spec_hash"], digests[start:stop]),
+            key=shard_key(attributes["spec_hash"], columns.digests[start:stop]),
             target=store.shard_path(number).absolute(),
             waveforms=source.path.absolute(),
             waveforms_digest=attributes["source_digest"],
             cache=ShardCache(cache.folder.absolute()),
-            spec=FeatureSpec.model_validate(attributes["features"]),
-            layout=StoreSpec.model_validate(attributes["store"]),
-            made_by=Version.model_validate(attributes["made_by"]),
+            spec=spec,
+            layout=layout,
+            made_by=made_by,
         )
         for number, (start, stop) in enumerate(store.shards)
     ]
+    return store, tasks
 
 
 def _in_threads(tasks: list[Task], workers: int, advance: Callable[[int], None]) -> list[Outcome]:
@@ -232,15 +233,12 @@ def featurize(
     """
     source = WaveformStore.open(waveforms)
     attributes = attributes_of(source, spec, layout, current_version())
-    store = draft(source, target, attributes)
-    tasks = tasks_for(source, store, attributes, cache)
-    outcomes = []
-    for task in tasks:
-        if reused := task.reuse():
-            outcomes.append(reused)
-            advance(reused.clips)
-    found = {outcome.number for outcome in outcomes}
-    missing = [task for task in tasks if task.number not in found]
+    store, tasks = begin(source, target, attributes, cache)
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(Task.reuse, tasks))
+    outcomes = [outcome for outcome in found if outcome]
+    advance(sum(outcome.clips for outcome in outcomes))
+    missing = [task for task, outcome in zip(tasks, found, strict=True) if not outcome]
     # Dask takes longer to import than a cached set to link, so it is imported when there is something to compute.
     if missing:
         outcomes += _on_cluster(missing, scheduler, advance) if scheduler else _in_threads(missing, workers, advance)

@@ -10,7 +10,7 @@ from typing import Any
 from features.cache import ShardCache
 from features.division import divide_source
 from features.errors import InputError
-from features.featurize import draft, tasks_for
+from features.featurize import begin
 from features.manifest import NAME as MANIFEST
 from features.manifest import Manifest, ManifestError
 from features.npz import open_source
@@ -51,8 +51,7 @@ def repair_features(path: Path, faults: list[Fault], waveforms: Path, cache: Sha
             f"{waveforms} holds other clips than {path} was computed from; expected the same, so run dvc repro instead"
         )
     with scratch(_aside(path)) as aside:
-        anew = draft(source, aside, attributes)
-        tasks = tasks_for(source, anew, attributes, cache)
+        anew, tasks = begin(source, aside, attributes, cache)
         return _mend(path, anew, faults, lambda number: tasks[number].run().checksum)
 
 

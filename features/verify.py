@@ -50,7 +50,7 @@ def array_in(path: Path) -> str:
         If it is no store.
     """
     for name in KINDS:
-        if (path / name).is_dir():
+        if (path / name / "zarr.json").is_file() or (path / name / "c").is_dir():
             return name
     try:
         files = Manifest.read(path).files

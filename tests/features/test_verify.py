@@ -13,10 +13,10 @@ from conftest import contents, write_waveforms
 
 from features.cache import ShardCache
 from features.errors import InputError
-from features.featurize import featurize
+from features.featurize import begin, featurize
 from features.layout import StoreSpec
 from features.repair import repair_features
-from features.store import FeatureStore
+from features.store import FeatureStore, WaveformStore
 from features.transform import FeatureSpec
 from features.verify import Fault, verify
 
@@ -163,11 +163,8 @@ def test_repair_with_another_library_is_refused_unless_the_cache_has_it(
     shutil.copytree(store, older)
     attributes = FeatureStore.open(store).attributes
     attributes["made_by"]["libraries"]["ducc0"] = "0.1"
-    from features.featurize import draft
-    from features.store import WaveformStore
-
     shutil.rmtree(older)
-    anew = draft(WaveformStore.open(made / "w.zarr"), older, attributes)
+    anew, _ = begin(WaveformStore.open(made / "w.zarr"), older, attributes, ShardCache(tmp_path / "empty"))
     for number in range(SHARDS):
         anew.shard_path(number).parent.mkdir(parents=True)
         shutil.copy(store / shard(number), anew.shard_path(number))
