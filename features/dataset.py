@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray
 
+from features.location import locate
 from features.store import FeatureStore, WaveformStore
 from features.verify import array_in
 
@@ -15,7 +16,7 @@ def open_dataset(path: str | Path) -> xarray.Dataset:
     Parameters
     ----------
     path : str or Path
-        Such as ``data/features/train.zarr``.
+        Such as ``data/features/train.zarr`` or ``s3://bucket/train.zarr``.
 
     Returns
     -------
@@ -35,8 +36,8 @@ def open_dataset(path: str | Path) -> xarray.Dataset:
         train = open_dataset("data/features/train.zarr")
         train.features.where(train.word == "yes", drop=True).mean("clip").plot()
     """
-    path = Path(path)
+    path = locate(str(path))
     store = (FeatureStore if array_in(path) == "features" else WaveformStore).open(path)
-    opened = xarray.open_zarr(path, chunks={})
+    opened = xarray.open_zarr(str(path), chunks={})
     words = np.array(store.attributes["words"])[store.labels]
     return opened.assign_coords(word=("clip", words), label=opened["label"], source_row=opened["source_row"])

@@ -68,7 +68,7 @@ def join_groups(speakers: NDArray[np.str_] | NDArray[np.int64] | None, digests: 
     Returns
     -------
     int64 array, shape (clips,)
-        Group numbers from 0, in the order of each group's first row, so that editing a clip renumbers no other.
+        Group numbers from 0, in the order of names or else of first rows, so that editing a clip renumbers no group.
 
     Examples
     --------
@@ -78,19 +78,16 @@ def join_groups(speakers: NDArray[np.str_] | NDArray[np.int64] | None, digests: 
     clips = len(digests)
     contents, content = np.unique(digests, return_inverse=True)
     if speakers is None:
-        return _by_first_row(content)
+        _, first, number = np.unique(content, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[number.reshape(-1)].astype(np.int64)
     names, speaker = np.unique(speakers, return_inverse=True)
     links = coo_array(
         (np.ones(clips, np.int8), (speaker.reshape(-1), len(names) + content.reshape(-1))),
         shape=(len(names) + len(contents),) * 2,
     )
     _, component = connected_components(links, directed=False)
-    return _by_first_row(component[speaker.reshape(-1)])
-
-
-def _by_first_row(group: NDArray[np.int64]) -> NDArray[np.int64]:
-    _, first, number = np.unique(group, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[number.reshape(-1)].astype(np.int64)
+    _, group = np.unique(component[speaker.reshape(-1)], return_inverse=True)
+    return group.reshape(-1).astype(np.int64)
 
 
 def target_counts(word_counts: NDArray[np.int64], fractions: tuple[float, ...]) -> NDArray[np.int64]:

@@ -44,7 +44,8 @@ def checksum(path: Path) -> Checksum:
     hasher, size = xxhash.xxh3_128(), 0
     block = bytearray(_READ_BYTES)
     view = memoryview(block)
-    with path.open("rb", buffering=0) as file:
+    with path.open("rb") as opened:
+        file = getattr(opened, "raw", opened)  # past the buffer, where there is one
         while got := file.readinto(block):
             hasher.update(view[:got])
             size += got

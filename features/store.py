@@ -246,7 +246,7 @@ class Store:
                 right = False
             if not right:
                 raise _damaged(path, name)
-        return cls(path, zarr.open_group(path, mode="r", zarr_format=3), manifest)
+        return cls(path, zarr.open_group(str(path), mode="r", zarr_format=3), manifest)
 
     @classmethod
     def _draft(

@@ -10,14 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from features.comparison import Comparison, compare
+from features.location import locate
 from features.store import FeatureStore
 from pipeline.progress import progress
 from pipeline.stage import say
 
 
 def command(
-    first: Annotated[Path, typer.Argument(help="A feature store.")],
-    second: Annotated[Path, typer.Argument(help="Another one.")],
+    first: Annotated[Path, typer.Argument(parser=locate, metavar="STORE", help="A feature store.")],
+    second: Annotated[Path, typer.Argument(parser=locate, metavar="STORE", help="Another one.")],
     sample: Annotated[
         int, typer.Option(min=1, help="Clips to compare one by one where the stores are in different order.")
     ] = 1000,

@@ -15,6 +15,7 @@ from rich.table import Table
 from features.corpus import WORDS
 from features.errors import InputError
 from features.inspection import inspect
+from features.location import locate
 from features.store import FeatureStore, Store, WaveformStore
 from features.verify import array_in
 from pipeline.progress import progress
@@ -25,7 +26,12 @@ TERMINAL_PICTURES = 3
 
 
 def command(
-    store: Annotated[Path, typer.Argument(help="A store, such as data/features/train.zarr or data/split/train.zarr.")],
+    store: Annotated[
+        Path,
+        typer.Argument(
+            parser=locate, metavar="STORE", help="A store, such as data/features/train.zarr or data/split/train.zarr."
+        ),
+    ],
     clip: Annotated[int | None, typer.Option(min=0, help="Show this clip, by its number in the store.")] = None,
     word: Annotated[str | None, typer.Option(help="Show clips of this word.")] = None,
     sample: Annotated[int, typer.Option(min=1, help="How many clips of the word to show, at random.")] = 3,
@@ -188,7 +194,7 @@ def _show(
             if isinstance(store, FeatureStore) and console.is_terminal and at < TERMINAL_PICTURES:
                 say(title)
                 console.print(pictures.blocks(values[at], store.axes, columns=width))
-            say(f"{title}: {png}" + (f" and {wav}" if waveforms is not None else ""))
+            say(f"{title}: {png}" + (", .wav" if waveforms is not None else ""))
     if len(clips) > 1:
         sheet = to / f"{store.path.stem}-{shown[0]['word']}.png"
         draw(sheet, values, titles)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from features.errors import InputError
+from features.location import locate
 from features.repair import repair_features, repair_waveforms
 from features.verify import Report, array_in, size_of, verify
 from pipeline.cache import Folder, shard_cache
@@ -19,7 +20,12 @@ FAULTY = 1
 
 
 def command(
-    store: Annotated[Path, typer.Argument(help="A store, such as data/features/train.zarr or data/split/train.zarr.")],
+    store: Annotated[
+        Path,
+        typer.Argument(
+            parser=locate, metavar="STORE", help="A store, such as data/features/train.zarr or data/split/train.zarr."
+        ),
+    ],
     repair: Annotated[bool, typer.Option("--repair", help="Compute again what is not right.")] = False,
     source: Annotated[
         Path | None,
@@ -63,6 +69,8 @@ def command(
 
 
 def _repair(store: Path, report: Report, source: Path | None, cache_folder: Path | None) -> list[str]:
+    if "://" in str(store):
+        raise InputError(f"{store} lies elsewhere; expected a store on this machine to repair, so copy it here first")
     if array_in(store) == "features":
         waveforms = source or store.absolute().parent.parent / "split" / store.name
         return repair_features(store, report.faults, waveforms, shard_cache(cache_folder))

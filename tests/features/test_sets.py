@@ -82,6 +82,21 @@ def test_without_speakers_copies_are_groups() -> None:
     assert len(set(groups.tolist())) == 3
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_editing_a_clip_moves_no_other(known: bool) -> None:
+    """Else one edited clip would deal out all clips anew, and every feature would be computed again."""
+    rng = np.random.default_rng(0)
+    labels = labels_of(50)
+    speakers = np.array([f"s{number}" for number in rng.integers(90, size=len(labels))]) if known else None
+    digests = rng.integers(256, size=(len(labels), 16)).astype(np.uint8)
+    before = divide(labels, join_groups(speakers, digests.view("V16").reshape(-1)), spec())
+    for row in (0, 17, len(labels) - 1):
+        digests[row] = 255 - digests[row]
+        after = divide(labels, join_groups(speakers, digests.view("V16").reshape(-1)), spec())
+        for name in SETS:
+            np.testing.assert_array_equal(before.rows[name], after.rows[name])
+
+
 def test_few_speakers_still_give_every_set_every_word() -> None:
     for seed in range(50):
         labels = labels_of(10)

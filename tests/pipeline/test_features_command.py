@@ -120,6 +120,17 @@ def test_waveforms_are_not_repaired_from_another_npz(project: Project, tmp_path:
     path.write_bytes(good)
 
 
+def test_a_store_elsewhere_is_not_repaired(project: Project) -> None:
+    assert features(project, "verify", f"local://{project.folder / TRAIN}").code == 0
+    manifest = project.folder / TRAIN / "manifest.json"
+    good = manifest.read_bytes()
+    manifest.write_bytes(b"{}")
+    done = features(project, "verify", f"local://{project.folder / TRAIN}", "--repair")
+    manifest.write_bytes(good)
+    assert done.code == 2
+    assert "lies elsewhere; expected a store on this machine" in done.err
+
+
 def test_diff(project: Project) -> None:
     done = features(project, "diff", TRAIN, TRAIN)
     assert done.out.strip().splitlines()[-1] == "diff: the same"
