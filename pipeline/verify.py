@@ -11,6 +11,7 @@ from features.location import locate
 from features.repair import repair_features, repair_waveforms
 from features.verify import Report, array_in, size_of, verify
 from pipeline.cache import Folder, shard_cache
+from pipeline.dvc_cache import replace_damaged
 from pipeline.params import DataSpec, read_section
 from pipeline.progress import progress
 from pipeline.stage import default_workers, say
@@ -39,6 +40,7 @@ def command(
     with progress(f"verifying {store.name}", size_of(store), unit="bytes") as advance:
         report = verify(store, workers=workers, advance=advance)
     repaired: list[str] = []
+    restored: list[Path] = []
     if repair and report.faults:
         repaired = _repair(store, report, source, cache_folder)
         with progress(f"verifying {store.name}", size_of(store), unit="bytes") as advance:
@@ -47,6 +49,8 @@ def command(
             raise InputError(
                 f"{store} is still not right after repair ({after.faults[0]}); delete it and run dvc repro"
             )
+    if repaired:
+        restored = replace_damaged([store / name for name in repaired if (store / name).is_file()])
     if as_json:
         faults = [
             {"file": fault.name, "what": fault.what, "shard": fault.shard, "clips": fault.clips}
@@ -61,6 +65,8 @@ def command(
         if not report.faults:
             say(f"verify: {report.files} files, {report.bytes / 1e6:,.0f} MB of {store} are what was written")
         elif repair:
+            if restored:
+                say(f"verify: DVC's cache held {len(restored)} of them damaged too, and has them right now")
             say(f"verify: repaired {len(repaired)} files of {store}: {', '.join(repaired)}")
         else:
             say(f"verify: {len(report.faults)} files of {store} are not right; run: features verify --repair {store}")

@@ -3,12 +3,13 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Finished, Project
+from conftest import Finished, Project, contents
 from ruamel.yaml import YAML
 
 from features.sets import SETS
@@ -110,6 +111,27 @@ def test_going_back_runs_nothing(reproduced: tuple[Project, Finished]) -> None:
     done = project.run("dvc", "repro")
     assert ran(done) == set()
     assert "is cached" in done.out
+
+
+def test_damage_that_reaches_dvcs_cache_is_repaired_there_too(reproduced: tuple[Project, Finished]) -> None:
+    """Store, shard cache and DVC's cache are links to one file, so a byte that flips in it flips in all."""
+    project, _ = reproduced
+    store = project.folder / "data/features/train.zarr"
+    shard = store / "features/c/0/0/0"
+    good = contents(store)
+    assert shard.stat().st_nlink == 3
+    shard.chmod(0o644)
+    with shard.open("r+b") as file:
+        file.seek(1000)
+        file.write(bytes([good["features/c/0/0/0"][1000] ^ 8]))
+    done = project.run("python", "-m", "pipeline.features_command", "verify", str(store), "--repair")
+    assert done.code == 0, done.err
+    assert "DVC's cache held 1 of them damaged too" in done.out
+    assert contents(store) == good
+    shutil.rmtree(store)
+    assert project.run("dvc", "checkout", "featurize@train").code == 0
+    assert contents(store) == good
+    assert ran(project.run("dvc", "repro")) == set()
 
 
 def test_the_notebooks_recipe_is_one_setting_away(make_repository: Callable[[], Project]) -> None:
