@@ -4,6 +4,7 @@ An entry is one file, ``<key>.<checksum>``; it appears whole by a rename, never 
 copied where the file system has no links. Nothing but shards, which can be computed again, is kept or thrown away.
 """
 
+import ctypes
 import fcntl
 import os
 import shutil
@@ -91,6 +92,7 @@ class ShardCache:
             with file:
                 written = write(file)
                 file.flush()
+                start_writing(file)
                 partial.chmod(0o444)
                 entry = self.folder / key[:2] / f"{key}.{written.digest}"
                 entry.parent.mkdir(exist_ok=True)
@@ -167,6 +169,17 @@ def _abandoned(partial: Path) -> bool:
         except BlockingIOError:
             return False
     return True
+
+
+def start_writing(file: BinaryIO) -> None:
+    """Let the system begin to write a file to the disk, without waiting for it; does nothing where it cannot.
+
+    Else it begins when a tenth of all memory is unwritten, and the disk is idle while shards are computed. The number
+    is SYNC_FILE_RANGE_WRITE, see sync_file_range(2).
+    """
+    sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if sync_file_range:
+        sync_file_range(file.fileno(), ctypes.c_int64(0), ctypes.c_int64(0), 2)
 
 
 def link(source: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.audit import DIGEST_BYTES, Audit, examine
+from features.heap import trim_heap
 from features.npz import Source
 from features.sets import Division, SplitSpec, divide, join_groups
 
@@ -62,6 +63,7 @@ def divide_source(npz: Path, source: Source, spec: SplitSpec, advance: Callable[
     """
     # Sorting text takes several times its size, so that is done while nothing else is in memory.
     speakers = None if source.groups is None else np.unique(source.groups, return_inverse=True)[1]
+    trim_heap()
     audit = examine(npz, source.clips, _counted(source, advance))
     return Divided(audit, divide(source.labels, join_groups(speakers, audit.digests), spec), source.labels)
 

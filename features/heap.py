@@ -21,3 +21,10 @@ def steady_heap() -> None:
         mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(M_ARENA_MAX, 2)
+
+
+def trim_heap() -> None:
+    """Give what is free in the heap back to the system, where the C library can."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim:
+        malloc_trim(0)
