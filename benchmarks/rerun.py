@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from ruamel.yaml import YAML
 
-from features.featurize import read_waveforms
+from features.compute import read_waveforms
 from features.heap import steady_heap
 from features.layout import StoreSpec, shard_ranges
 from features.sets import SETS

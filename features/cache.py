@@ -7,6 +7,7 @@ copied where the file system has no links. Nothing but shards, which can be comp
 import ctypes
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +18,9 @@ from socket import gethostname
 from typing import BinaryIO
 from uuid import uuid4
 
-from features.publish import remove
 from features.shard import Checksum, checksum
+
+ENTRY = re.compile(r"[0-9a-f]+\.[0-9a-f]{32}")
 
 STALE_S = 24 * 3600
 """Age at which a partial file is taken to be a killed run's, where that run was on another machine."""
@@ -45,12 +47,12 @@ class ShardCache:
     folder: Path
 
     def find(self, key: str) -> tuple[Path, Checksum] | None:
-        """Look an entry up by name and size, without reading it."""
+        """Look an entry up by its name, without reading it."""
         for path in sorted((self.folder / key[:2]).glob(f"{key}.*")):
             return path, Checksum(path.stat().st_size, path.suffix[1:])
         return None
 
-    def take(self, key: str, target: Path) -> Checksum | None:
+    def take(self, key: str, target: Path | None) -> Checksum | None:
         """Put an entry into a store, if it is there and its bytes are right.
 
         A damaged entry is removed. An entry that is taken counts as just used.
@@ -67,19 +69,20 @@ class ShardCache:
             # The time of last use is kept as access time: the file's own time is what DVC knows it by.
             with suppress(PermissionError):  # somebody else's entry in a shared cache
                 os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
-            link(path, target)
+            if target:
+                link(path, target)
         except FileNotFoundError:  # another process has just pruned it
             return None
         return actual
 
-    def add(self, key: str, target: Path, write: Callable[[BinaryIO], Checksum]) -> Checksum:
+    def add(self, key: str, target: Path | None, write: Callable[[BinaryIO], Checksum]) -> Checksum:
         """Write a shard, keep it, and put it into a store.
 
         Parameters
         ----------
         key : str
-        target : Path
-            Where in the store it belongs.
+        target : Path or None
+            Where in the store it belongs; None to keep it only. Its folder must be there.
         write : callable
             Told a file to write to, returns the checksum of what it wrote.
         """
@@ -95,8 +98,9 @@ class ShardCache:
                 start_writing(file)
                 partial.chmod(0o444)
                 entry = self.folder / key[:2] / f"{key}.{written.digest}"
-                entry.parent.mkdir(exist_ok=True)
-                link(partial, target)  # before others can see the entry, and prune it
+                entry.parent.mkdir(parents=True, exist_ok=True)
+                if target:
+                    link(partial, target)  # before others can see the entry, and prune it
                 partial.replace(entry)
         finally:
             partial.unlink(missing_ok=True)
@@ -104,7 +108,7 @@ class ShardCache:
 
     def entries(self) -> list[Path]:
         """Every entry, in no order."""
-        return list(self.folder.glob("[0-9a-f][0-9a-f]/*.*"))
+        return [path for path in self.folder.glob("[0-9a-f][0-9a-f]/*") if ENTRY.fullmatch(path.name)]
 
     def usage(self) -> Usage:
         """Count entries and bytes."""
@@ -137,10 +141,8 @@ class ShardCache:
         return Usage(removed, freed)
 
     def clear(self) -> Usage:
-        """Remove every entry."""
-        usage = self.usage()
-        remove(self.folder)
-        return usage
+        """Remove every entry, and nothing else that may lie there."""
+        return self.prune(0)
 
     def _status(self) -> list[tuple[Path, os.stat_result]]:
         known = []
@@ -185,7 +187,6 @@ def start_writing(file: BinaryIO) -> None:
 def link(source: Path, target: Path) -> None:
     """Make a finished file appear elsewhere too: as a hard link, or as a copy where there can be none."""
     aside = target.with_name(f".{target.name}.{uuid4().hex}")
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         try:
             os.link(source, aside)

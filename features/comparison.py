@@ -144,6 +144,9 @@ def _chunks(store: FeatureStore) -> Iterator[NDArray[Any]]:
 def _pairs_at(
     first: FeatureStore, second: FeatureStore, at_first: NDArray[np.int64], at_second: NDArray[np.int64]
 ) -> Iterator[Pair]:
+    for store, clips in ((first, at_first), (second, at_second)):
+        for number in np.unique(clips // store.layout.shard_clips).tolist():
+            store.check(number)
     for one, other in zip(at_first.tolist(), at_second.tolist(), strict=True):
         yield np.array([one]), first.read(one, one + 1), second.read(other, other + 1)
 

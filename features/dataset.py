@@ -6,8 +6,7 @@ import numpy as np
 import xarray
 
 from features.location import locate
-from features.store import FeatureStore, WaveformStore
-from features.verify import array_in
+from features.store import open_store
 
 
 def open_dataset(path: str | Path) -> xarray.Dataset:
@@ -37,7 +36,7 @@ def open_dataset(path: str | Path) -> xarray.Dataset:
         train.features.where(train.word == "yes", drop=True).mean("clip").plot()
     """
     path = locate(str(path))
-    store = (FeatureStore if array_in(path) == "features" else WaveformStore).open(path)
+    store = open_store(path)
     opened = xarray.open_zarr(str(path), chunks={})
     words = np.array(store.attributes["words"])[store.labels]
     return opened.assign_coords(word=("clip", words), label=opened["label"], source_row=opened["source_row"])

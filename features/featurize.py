@@ -4,24 +4,22 @@ A task is given numbers and paths, never arrays: it looks its shard up in the ca
 them and writes the shard, a chunk at a time. So memory is a shard of waveforms a worker, however many clips there are.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, BinaryIO
 
 from features.cache import ShardCache
+from features.compute import feature_chunks
 from features.errors import InputError
 from features.fingerprint import Version, current_version, settings_hash, shard_key
 from features.heap import steady_heap
-from features.layout import StoreSpec, shard_ranges
+from features.layout import StoreSpec
 from features.shard import Checksum, write_shard
 from features.store import ClipColumns, Draft, FeatureAxes, FeatureStore, WaveformStore
-from features.transform import FeatureSpec, transform
+from features.transform import FeatureSpec
 
 CONNECT_S = 10
 """How long to wait for a scheduler to answer."""
@@ -45,7 +43,8 @@ class Task:
     start: int
     stop: int
     key: str
-    target: Path
+    target: Path | None
+    """Where to put it; None to leave it in the cache."""
     waveforms: Path
     waveforms_digest: str
     cache: ShardCache
@@ -75,15 +74,13 @@ class Task:
                 f"{current_version()}; expected the same code and libraries, so install this project's environment on "
                 "every worker, or run dvc repro to compute the whole set anew"
             )
-        written = self.cache.add(self.key, self.target, lambda file: write_shard(file, self._chunks(), self.layout))
+        written = self.cache.add(self.key, self.target, self._write)
         return Outcome(self.number, self.stop - self.start, written, reused=False)
 
-    def _chunks(self) -> Iterator[NDArray[np.float32]]:
+    def _write(self, file: BinaryIO) -> Checksum:
         steady_heap()
-        clips = read_waveforms(open_waveforms(self.waveforms, self.waveforms_digest), self.start, self.stop)
-        chunk = np.empty((self.layout.chunk_clips, *self.spec.shape), np.float32)
-        for start, stop in shard_ranges(len(clips), self.layout.chunk_clips):
-            yield transform(clips[start:stop], self.spec, chunk[: stop - start])
+        source = open_waveforms(self.waveforms, self.waveforms_digest)
+        return write_shard(file, feature_chunks(source, self.start, self.stop, self.spec, self.layout), self.layout)
 
 
 @lru_cache(maxsize=1)
@@ -99,23 +96,6 @@ def open_waveforms(path: Path, digest: str) -> WaveformStore:
     if store.attributes["digest"] != digest:
         raise InputError(f"{path} was made anew while its features were being computed; run this again")
     return store
-
-
-def read_waveforms(store: WaveformStore, start: int, stop: int) -> NDArray[np.float32]:
-    """Read clips ``start`` to ``stop``, float32 (clips, 8000), checking every shard they lie in.
-
-    Raises
-    ------
-    InputError
-        If a shard is not what was written.
-    """
-    clips = np.empty((stop - start, *store.shape), np.float32)
-    for number in range(start // store.layout.shard_clips, -(-stop // store.layout.shard_clips)):
-        for first, chunk in store.read_checked(number):
-            begin, end = max(start, first), min(stop, first + len(chunk))
-            if begin < end:
-                clips[begin - start : end - start] = chunk[begin - first : end - first]
-    return clips
 
 
 def attributes_of(source: WaveformStore, spec: FeatureSpec, layout: StoreSpec, made_by: Version) -> dict[str, Any]:
@@ -139,6 +119,7 @@ def begin(
     spec = FeatureSpec.model_validate(attributes["features"])
     layout = StoreSpec.model_validate(attributes["store"])
     made_by = Version.model_validate(attributes["made_by"])
+    assert attributes["spec_hash"] == settings_hash(spec, layout, made_by)
     columns = ClipColumns(source.labels, source.source_rows, source.digests)
     axes = FeatureAxes(spec.frequency_hz, spec.time_s)
     store = FeatureStore.draft(target, axes, layout, columns, attributes)
@@ -162,32 +143,62 @@ def begin(
 
 
 def _in_threads(tasks: list[Task], workers: int, advance: Callable[[int], None]) -> list[Outcome]:
-    """Run tasks on threads of this process."""
+    """Run tasks on threads of this process; when one fails the others end first, so that none writes later."""
     from dask.base import compute
     from dask.callbacks import Callback
     from dask.delayed import delayed
     from dask.threaded import get  # by its name, "threads", dask would import distributed first
 
-    with Callback(posttask=lambda key, outcome, *_: advance(outcome.clips)):
-        return list(compute(*(delayed(task.run, pure=False)() for task in tasks), scheduler=get, num_workers=workers))
+    failures: list[BaseException] = []
+
+    def guarded(task: Task) -> Outcome | None:
+        if failures:
+            return None
+        try:
+            return task.run()
+        except BaseException as error:
+            failures.append(error)
+            return None
+
+    with Callback(posttask=lambda key, outcome, *_: advance(outcome.clips if outcome else 0)):
+        lazy = [delayed(guarded, pure=False)(task) for task in tasks]
+        outcomes = compute(*lazy, scheduler=get, num_workers=workers)
+    if failures:
+        raise failures[0]
+    return list(outcomes)
 
 
 def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None]) -> list[Outcome]:
-    """Run tasks on the workers of a dask.distributed scheduler; those of a worker that dies run again elsewhere."""
-    from distributed import Client, as_completed
+    """Run tasks on the workers of a dask.distributed scheduler; those of a worker that dies run again elsewhere.
 
-    try:
-        client = Client(scheduler, timeout=CONNECT_S)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"there is no dask scheduler at {scheduler!r} ({error}); expected the address of a running one, such as "
-            "tcp://127.0.0.1:8786"
-        ) from None
+    Workers only fill the cache, because they finish what they have begun even when the run that asked for it is dead.
+    """
+    from distributed import Client, CommClosedError, FutureCancelledError, KilledWorker, as_completed
+
     outcomes = []
-    with client:
-        for future in as_completed(client.map(Task.run, tasks, pure=False)):
-            outcomes.append(future.result())
-            advance(outcomes[-1].clips)
+    try:
+        with Client(scheduler, timeout=CONNECT_S) as client:
+            client.wait_for_workers(1, timeout=CONNECT_S)
+            by_number = {task.number: task for task in tasks}
+            for future in as_completed(
+                client.map(Task.run, [replace(task, target=None) for task in tasks], pure=False)
+            ):
+                outcome = future.result()
+                task = by_number[outcome.number]
+                if not task.reuse():  # somebody has pruned it in between
+                    task.run()
+                outcomes.append(outcome)
+                advance(outcome.clips)
+    except (CommClosedError, FutureCancelledError, KilledWorker) as error:
+        raise InputError(
+            f"the dask cluster at {scheduler} was lost ({type(error).__name__}); finished shards are kept, so start it "
+            "and run this again"
+        ) from None
+    except (TimeoutError, OSError, ValueError) as error:
+        raise InputError(
+            f"there is no dask scheduler with workers at {scheduler!r} ({error}); expected the address of a running "
+            "one, such as tcp://127.0.0.1:8786"
+        ) from None
     return outcomes
 
 

@@ -16,7 +16,14 @@ from pydantic import BaseModel
 from features.layout import StoreSpec
 from features.transform import FeatureSpec
 
-CODE = ("features.corpus", "features.kernels", "features.layout", "features.shard", "features.transform")
+CODE = (
+    "features.compute",
+    "features.corpus",
+    "features.kernels",
+    "features.layout",
+    "features.shard",
+    "features.transform",
+)
 """Modules whose code decides what bytes a shard is made of."""
 
 LIBRARIES = ("ducc0", "numba", "numcodecs", "numpy")

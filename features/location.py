@@ -5,6 +5,8 @@ from typing import cast
 
 from upath import UPath
 
+from features.errors import InputError
+
 
 def locate(text: str) -> Path:
     """Make a path of what somebody wrote.
@@ -20,6 +22,11 @@ def locate(text: str) -> Path:
     Path
         For a URL an object that reads like one.
 
+    Raises
+    ------
+    InputError
+        If fsspec does not know the file system, or its package is not installed.
+
     Examples
     --------
     >>> locate("data/features/train.zarr").name
@@ -27,4 +34,9 @@ def locate(text: str) -> Path:
     >>> locate("memory://bucket/train.zarr").name
     'train.zarr'
     """
-    return cast(Path, UPath(text)) if "://" in text else Path(text)
+    if "://" not in text:
+        return Path(text)
+    try:
+        return cast(Path, UPath(text))
+    except (ImportError, ValueError) as error:
+        raise InputError(f"{text} cannot be read ({error}); expected a URL whose file system is installed") from None

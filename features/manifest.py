@@ -53,7 +53,7 @@ class Manifest(BaseModel):
             manifest = cls.model_validate(body)
         except (FileNotFoundError, NotADirectoryError):
             raise ManifestError("is missing") from None
-        except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
             raise ManifestError("cannot be read") from None
         again = json.dumps({**body, "digest": digest}, indent=1, sort_keys=True) + "\n"
         if digest != _digest(body) or again != text:

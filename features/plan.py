@@ -97,8 +97,6 @@ def plan(
             "made_by": made_by.model_dump(mode="json"),
         }
         why = provenance_changes(before.attributes, now) + _clips_changed(before, clips)
-        if computed and not why:
-            why = [f"{len(computed)} shards are not in the cache any more"]
     return Plan(
         clips=len(clips.digests),
         shards=len(ranges),

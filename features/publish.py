@@ -79,10 +79,9 @@ def _room(target: Path, waiting: Callable[[Path], None]) -> Iterator[Path]:
 
 @contextmanager
 def scratch(path: Path) -> Iterator[Path]:
-    """Lend a path for something large that only this block needs; it is gone when the block ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove(path)
-    try:
-        yield path
-    finally:
-        remove(path)
+    """Lend a path for something large that only this block needs; it is gone when the block ends, however it ends.
+
+    Another process that wants the same path waits until then.
+    """
+    with _room(path, lambda target: None) as folder:
+        yield folder / path.name

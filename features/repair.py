@@ -10,7 +10,9 @@ from typing import Any
 from features.cache import ShardCache
 from features.division import divide_source
 from features.errors import InputError
-from features.featurize import begin
+from features.featurize import attributes_of, begin
+from features.fingerprint import Version
+from features.layout import StoreSpec
 from features.manifest import NAME as MANIFEST
 from features.manifest import Manifest, ManifestError
 from features.npz import open_source
@@ -18,18 +20,17 @@ from features.publish import remove, scratch
 from features.sets import SETS, SplitSpec
 from features.shard import Checksum, checksum
 from features.store import ClipColumns, Draft, WaveformStore, attributes_in, files_in
-from features.verify import Fault
+from features.transform import FeatureSpec
+from features.verify import verify
 
 
-def repair_features(path: Path, faults: list[Fault], waveforms: Path, cache: ShardCache) -> list[str]:
+def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]:
     """Compute broken shards of a feature store again, or take them from the cache.
 
     Parameters
     ----------
     path : Path
         A feature store.
-    faults : list of Fault
-        What :func:`~features.verify.verify` found.
     waveforms : Path
         The waveform store that it was computed from.
     cache : ShardCache
@@ -44,26 +45,32 @@ def repair_features(path: Path, faults: list[Fault], waveforms: Path, cache: Sha
     InputError
         If the waveforms are others or damaged, or a shard does not come out as it was recorded.
     """
-    attributes = _attributes(path)
     source = WaveformStore.open(waveforms)
-    if source.attributes["digest"] != attributes["source_digest"]:
-        raise InputError(
-            f"{waveforms} holds other clips than {path} was computed from; expected the same, so run dvc repro instead"
+    with scratch(path) as aside:
+        attributes = _attributes(path)
+        if source.attributes["digest"] != attributes["source_digest"]:
+            raise InputError(
+                f"{waveforms} holds other clips than {path} was computed from; expected the same, so run dvc repro "
+                "instead"
+            )
+        spec, layout = (
+            FeatureSpec.model_validate(attributes["features"]),
+            StoreSpec.model_validate(attributes["store"]),
         )
-    with scratch(_aside(path)) as aside:
-        anew, tasks = begin(source, aside, attributes, cache)
-        return _mend(path, anew, faults, lambda number: tasks[number].run().checksum)
+        expected = attributes_of(source, spec, layout, Version.model_validate(attributes["made_by"]))
+        if {**expected, "clips": source.clips} != attributes:
+            raise InputError(f"what {path} says of itself contradicts itself; delete it and run dvc repro")
+        anew, tasks = begin(source, aside, expected, cache)
+        return _mend(path, anew, lambda number: tasks[number].run().checksum)
 
 
-def repair_waveforms(path: Path, faults: list[Fault], npz: Path, advance: Callable[[int], None]) -> list[str]:
+def repair_waveforms(path: Path, npz: Path, advance: Callable[[int], None]) -> list[str]:
     """Take broken shards of a waveform store from the npz again.
 
     Parameters
     ----------
     path : Path
         A waveform store under the name of its set.
-    faults : list of Fault
-        What :func:`~features.verify.verify` found.
     npz : Path
         The file that it was split from.
     advance : callable
@@ -79,13 +86,12 @@ def repair_waveforms(path: Path, faults: list[Fault], npz: Path, advance: Callab
     InputError
         If the npz is another one now, or the store is not named after a set.
     """
-    attributes = _attributes(path)
     if path.stem not in SETS:
         raise InputError(f"{path} is not named after a set; expected one of {', '.join(SETS)}, so rename it")
-    spec = SplitSpec.model_validate(attributes["split"])
-    inflated = path.with_name(".repair-samples")
-    with scratch(inflated), open_source(npz, inflated) as source, scratch(_aside(path)) as aside:
-        divided = divide_source(npz, source, spec, advance)
+    inflated = path.with_name("samples")
+    with scratch(inflated) as samples, open_source(npz, samples) as source, scratch(path) as aside:
+        attributes = _attributes(path)
+        divided = divide_source(npz, source, SplitSpec.model_validate(attributes["split"]), advance)
         if divided.fingerprint_of(path.stem) != attributes["digest"]:
             raise InputError(
                 f"{npz} holds other clips than {path} was split from; expected the same, so run dvc repro instead"
@@ -98,11 +104,7 @@ def repair_waveforms(path: Path, faults: list[Fault], npz: Path, advance: Callab
             start, stop = anew.shards[number]
             return anew.write(number, source.read(rows[start:stop]))
 
-        return _mend(path, anew, faults, copy)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f".repair-{path.name}")
+        return _mend(path, anew, copy)
 
 
 def _attributes(path: Path) -> dict[str, Any]:
@@ -120,39 +122,51 @@ def _attributes(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _mend(path: Path, anew: Draft, faults: list[Fault], compute: Callable[[int], Checksum]) -> list[str]:
+def _mend(path: Path, anew: Draft, compute: Callable[[int], Checksum]) -> list[str]:
     """Put right what is wrong with a store, file by file, each in one step.
 
     ``anew`` is the same store on the same file system, all but its shards; ``compute`` puts a shard into it.
     """
     try:
-        recorded = Manifest.read(path).shards
+        recorded = Manifest.read(path)
     except ManifestError:
         recorded = None
-    broken = {fault.shard for fault in faults}
+    faulty = {fault.name for fault in verify(path, workers=1).faults}  # as things stand now that nobody else is at it
     suspects = []
     for number in range(len(anew.shards)):
-        if recorded and number not in broken:
-            anew.record(number, recorded[number])
+        name = anew.shard_name(number)
+        if recorded and name not in faulty:
+            anew.record(number, recorded.shards[number])
             continue
         computed = compute(number)
-        if recorded and computed != recorded[number]:
-            raise InputError(
-                f"shard {number} of {path} came out with other bytes than were recorded; another processor or library "
-                f"computes it differently, so delete {path} and run dvc repro"
-            )
+        if recorded and computed != recorded.shards[number]:
+            raise _unrepeatable(path, name)
         anew.record(number, computed)
-        suspects.append(anew.shard_name(number))
+        suspects.append(name)
     anew.seal()
-    small = [*anew.small_files(), MANIFEST]
-    belonging = {*small, *map(anew.shard_name, range(len(anew.shards)))}
+    small = anew.small_files()
+    if recorded:
+        for name in faulty & small.keys():
+            if small[name] != recorded.files[name]:
+                raise _unrepeatable(path, name)
+        suspects += faulty & small.keys()
+    else:
+        suspects += [*small, MANIFEST]
+    belonging = {*small, MANIFEST, *map(anew.shard_name, range(len(anew.shards)))}
     unexpected = [name for name in files_in(path) if name not in belonging]
     for name in unexpected:
         remove(path / name)
-    changed = [name for name in [*suspects, *small] if _differ(anew.path / name, path / name)]
+    changed = [name for name in suspects if _differ(anew.path / name, path / name)]
     for name in changed:
         _replace(anew.path / name, path / name)
     return sorted([*unexpected, *changed])
+
+
+def _unrepeatable(path: Path, name: str) -> InputError:
+    return InputError(
+        f"{name} of {path} came out with other bytes than were recorded; another processor or library makes it "
+        f"differently, so delete {path} and run dvc repro"
+    )
 
 
 def _differ(first: Path, second: Path) -> bool:

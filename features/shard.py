@@ -21,6 +21,9 @@ from features.layout import Codec, StoreSpec
 COMPRESSION: dict[Codec, tuple[int, int]] = {"lz4": (5, blosc.BITSHUFFLE), "zstd": (1, blosc.BITSHUFFLE)}
 """Level and shuffle of each codec that compresses."""
 
+blosc.use_threads = False
+"""Blosc's own threads cut a chunk differently from run to run, and the workers are threads already."""
+
 FILL = np.nan
 """What stands for clips that are not there. A number that is none, so that nobody takes it for silence."""
 

@@ -74,7 +74,6 @@ class Draft:
         if len(values) != stop - start:
             raise ValueError(f"{len(values)} clips are not shard {number} of {self.path}, clips {start} to {stop - 1}")
         path = self.shard_path(number)
-        path.parent.mkdir(parents=True)
         chunks = shard_ranges(len(values), self._layout.chunk_clips)
         with path.open("xb") as file:
             written = write_shard(file, (values[first:end] for first, end in chunks), self._layout)
@@ -203,11 +202,30 @@ class Store:
             for chunk in read_shard(self.shard_path(number), self.shape, self.layout, self.manifest.shards[number]):
                 yield start, chunk[: stop - start]
                 start += len(chunk)
-        except (ValueError, FileNotFoundError):
-            raise InputError(
-                f"shard {number} of {self.path} (clips {self.shards[number][0]} to {stop - 1}) is not what was "
-                f"written; repair it with: features verify --repair {self.path}"
-            ) from None
+        except (ValueError, OSError):
+            raise self._damaged_shard(number) from None
+
+    def check(self, number: int) -> None:
+        """Compare a shard with its checksum.
+
+        Raises
+        ------
+        InputError
+            If it is not what was written.
+        """
+        try:
+            right = checksum(self.shard_path(number)) == self.manifest.shards[number]
+        except OSError:
+            right = False
+        if not right:
+            raise self._damaged_shard(number)
+
+    def _damaged_shard(self, number: int) -> InputError:
+        start, stop = self.shards[number]
+        return InputError(
+            f"shard {number} of {self.path} (clips {start} to {stop - 1}) is not what was written; repair it with: "
+            f"features verify --repair {self.path}"
+        )
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -229,12 +247,12 @@ class Store:
                 f"the {MANIFEST} of {path} {error}; expected a finished store of {cls.name}, so run: features verify "
                 f"--repair {path}"
             ) from None
-        if f"{cls.name}/zarr.json" not in manifest.files:
+        if not manifest.files.keys() >= {f"{name}/zarr.json" for name in (cls.name, "label", "source_row", "digest")}:
             raise InputError(f"{path} holds no {cls.name}; expected a store of {cls.name}")
         for name, expected in manifest.files.items():
             try:
                 right = checksum_of((path / name).read_bytes()) == expected
-            except FileNotFoundError:
+            except OSError:
                 right = False
             if not right:
                 raise _damaged(path, name)
@@ -242,7 +260,7 @@ class Store:
             name = shard_name(cls.name, len(cls.dimensions), number)
             try:
                 right = (path / name).stat().st_size == expected.size
-            except FileNotFoundError:
+            except OSError:
                 right = False
             if not right:
                 raise _damaged(path, name)
@@ -279,7 +297,10 @@ class Store:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata is an extension; xarray wants it
             zarr.consolidate_metadata(path, zarr_format=3)
-        return Draft(path, cls.name, shape, len(clips.labels), layout)
+        made = Draft(path, cls.name, shape, len(clips.labels), layout)
+        for number in range(len(made.shards)):
+            made.shard_path(number).parent.mkdir(parents=True)
+        return made
 
 
 def _damaged(path: Path, name: str) -> InputError:
@@ -397,3 +418,39 @@ class FeatureStore(Store):
         shape = (axes.frequency_hz.size, axes.time_s.size)
         coordinates = {"frequency": (axes.frequency_hz, "Hz"), "time": (axes.time_s, "s")}
         return cls._draft(path, shape, layout, clips, attributes, coordinates)
+
+
+KINDS: dict[str, type[FeatureStore] | type[WaveformStore]] = {"features": FeatureStore, "waveform": WaveformStore}
+
+
+def array_in(path: Path) -> str:
+    """Name of the large array of the store at a path, from what is there.
+
+    Raises
+    ------
+    InputError
+        If it is no store.
+    """
+    for name in KINDS:
+        if (path / name / "zarr.json").is_file() or (path / name / "c").is_dir():
+            return name
+    try:
+        files = Manifest.read(path).files
+    except ManifestError:
+        files = {}
+    for name in KINDS:
+        if f"{name}/zarr.json" in files:
+            return name
+    what = "is not a store" if path.exists() else "does not exist"
+    raise InputError(f"{path} {what}; expected a folder such as data/features/train.zarr")
+
+
+def open_store(path: Path) -> FeatureStore | WaveformStore:
+    """Open a store of either kind.
+
+    Raises
+    ------
+    InputError
+        As :meth:`Store.open`.
+    """
+    return FeatureStore.open(path) if array_in(path) == "features" else WaveformStore.open(path)

@@ -5,14 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.errors import InputError
 from features.layout import StoreSpec, shard_ranges
 from features.manifest import NAME as MANIFEST
 from features.manifest import Manifest, ManifestError
-from features.shard import Checksum, checksum
-from features.store import FeatureStore, WaveformStore, files_in, shard_name
-
-KINDS = {"features": FeatureStore, "waveform": WaveformStore}
+from features.shard import Checksum, checksum, checksum_of
+from features.store import KINDS, array_in, files_in, shard_name
 
 
 @dataclass(frozen=True)
@@ -39,28 +36,6 @@ class Report:
     files: int
     bytes: int
     faults: list[Fault]
-
-
-def array_in(path: Path) -> str:
-    """Name of the large array of the store at a path, from what is there.
-
-    Raises
-    ------
-    InputError
-        If it is no store.
-    """
-    for name in KINDS:
-        if (path / name / "zarr.json").is_file() or (path / name / "c").is_dir():
-            return name
-    try:
-        files = Manifest.read(path).files
-    except ManifestError:
-        files = {}
-    for name in KINDS:
-        if f"{name}/zarr.json" in files:
-            return name
-    what = "is not a store" if path.exists() else "does not exist"
-    raise InputError(f"{path} {what}; expected a folder such as data/features/train.zarr")
 
 
 def size_of(path: Path) -> int:
@@ -100,8 +75,10 @@ def verify(path: Path, *, workers: int, advance: Callable[[int], None] = lambda 
     def look(name: str) -> Checksum | None:
         try:
             actual = checksum(path / name)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:  # a folder in its place, or a disk that cannot read it
+            return Checksum(0, error.strerror or str(error))
         advance(actual.size)
         return actual
 
@@ -131,6 +108,8 @@ def _expected(array: str, manifest: Manifest) -> tuple[dict[str, Checksum], list
 def _describe(expected: Checksum, actual: Checksum | None, whose: dict[str, int], number: int | None) -> str:
     if actual is None:
         return "is missing"
+    if not actual.size and expected.size and actual != checksum_of(b""):
+        return f"cannot be read ({actual.digest})"
     if number is not None and actual.digest in whose:
         return f"holds shard {whose[actual.digest]}"
     if actual.size < expected.size:

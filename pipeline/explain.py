@@ -13,9 +13,9 @@ import typer
 from numpy.typing import NDArray
 
 from features.cache import ShardCache
+from features.compute import read_waveforms
 from features.division import Divided, divide_source
 from features.errors import InputError
-from features.featurize import read_waveforms
 from features.fingerprint import current_version
 from features.layout import StoreSpec
 from features.npz import Source, open_source
@@ -79,19 +79,24 @@ def _answer(
     workers: int,
 ) -> dict[str, Any]:
     path = Path(f"data/features/{name}.zarr")
-    before: FeatureStore | None = None
-    stage: list[str] = []
-    restored: list[str] = []
-    if path.exists():
-        stage, restored = _stage_changes(name, status)
-        try:
-            before = FeatureStore.open(path)
-        except InputError as error:
-            if not restored:
-                stage.append(str(error))
+    before = None
+    try:
+        before = FeatureStore.open(path)
+    except InputError as error:
+        why = [str(error)] if path.exists() else []
+    else:
+        why = []
     made: Plan = plan(clips, spec, layout, current_version(), cache, before)
-    why = [] if restored and before is None else made.why + stage
-    runs = bool(why)
+    changed, by_dvc, restored = _stage_changes(name, status)
+    runs = by_dvc or ("split" in status and bool(made.why)) if status is not None else bool(made.why)
+    if runs:
+        why += made.why + changed
+        if made.computed and not made.why:
+            why.append(f"{len(made.computed)} shards are not in the cache any more")
+    elif before:
+        again = f"DVC does not look at that; to compute it anew: dvc repro --force featurize@{name}"
+        why += [f"{reason} ({again})" for reason in made.why]
+    why += restored
     cost = cost_of(sample, spec, layout) if made.computed else None
     seconds = START_S + (made.computed_clips * cost.seconds * OVERHEAD / workers if cost else 0)
     return {
@@ -100,7 +105,7 @@ def _answer(
         "shards": made.shards,
         "computed": len(made.computed),
         "reused": made.reused,
-        "why": why + restored,
+        "why": why,
         "seconds": round(seconds, 1) if runs else 0,
         "bytes": round(made.computed_clips * cost.bytes) if cost else 0,
     }
@@ -115,28 +120,34 @@ def _print(name: str, answer: dict[str, Any]) -> None:
             f"{answer['seconds']:.0f} s, {answer['bytes'] / 1e6:,.0f} MB to write"
         )
     for reason in answer["why"]:
-        say(f"  because {reason}")
+        say(f"  {'because' if answer['runs'] else 'though'} {reason}")
 
 
 def _dvc_status(names: list[str]) -> Status | None:
     """Ask DVC which of the stages up to featurize are out of date; None where there is no DVC repository."""
     stages = [f"featurize@{name}" for name in names]
     command = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", *stages]
+    if not Path(".dvc").is_dir():
+        return None
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return json.loads(done.stdout) if done.returncode == 0 else None
+    if done.returncode:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise InputError(f"DVC cannot tell what has changed ({last}); mend that, or wait until another dvc has ended")
+    return json.loads(done.stdout)
 
 
-def _stage_changes(name: str, status: Status | None) -> tuple[list[str], list[str]]:
-    """What makes DVC run the stage, but for what is looked at shard by shard; or what it only restores."""
+def _stage_changes(name: str, status: Status | None) -> tuple[list[str], bool, list[str]]:
+    """What DVC says has changed beside settings and clips; whether it runs the stage; what it only restores."""
     changes = (status or {}).get(f"featurize@{name}", [])
     parts = [change for change in changes if isinstance(change, dict)]
     files = {path: how for part in parts for path, how in part.get("changed deps", {}).items()}
-    stage = [f"{path} is {how}; only its code counts" for path, how in files.items() if path.endswith(".py")]
-    stage += ["the stage's command changed"] if "changed command" in changes else []
-    if any(set(part) != {"changed outs"} for part in parts):
-        return stage, []
-    outs = {path: how for part in parts for path, how in part["changed outs"].items()}
-    return stage, [f"{path} is {how}; DVC restores it from its own cache, if it is there" for path, how in outs.items()]
+    outs = {path: how for part in parts for path, how in part.get("changed outs", {}).items()}
+    changed = [f"{path} is {how}; only its code counts" for path, how in files.items() if path.endswith(".py")]
+    changed += ["the stage's command changed"] if "changed command" in changes else []
+    runs = any(not isinstance(change, dict) or set(change) != {"changed outs"} for change in changes)
+    if not runs:
+        return [], False, [f"{path} is {how}; DVC restores it from its own cache" for path, how in outs.items()]
+    return changed if Path(f"data/features/{name}.zarr").exists() else [], True, []
 
 
 @contextmanager
@@ -156,7 +167,7 @@ def _sources(names: list[str], status: Status | None) -> Iterator[dict[str, tupl
             yield {name: _as_stored(store) for name, store in opened.items()}
             return
     npz = Path(read_section("data", DataSpec).npz)
-    inflated = Path("data/split/.partial-explain")
+    inflated = Path("data/split/samples")
     with scratch(inflated), open_source(npz, inflated) as source:
         with progress("examining", source.clips) as advance:
             divided = divide_source(npz, source, spec, advance)

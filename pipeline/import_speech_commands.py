@@ -24,7 +24,7 @@ def main(
     """Write the clips of SOURCE to OUT.npz: 8 kHz, one second, twelve labels, sorted by word, speakers named."""
     words: list[str] = []
     groups: list[str] = []
-    with publish(out) as (aside,), scratch(out.with_name(f".partial-{out.stem}.samples")) as samples:
+    with publish(out) as (aside,), scratch(out.with_name(f"{out.stem}.samples")) as samples:
         with open(samples, "wb") as unsorted, progress("importing", None) as advance:
             for recording in read_recordings(source):
                 unsorted.write(recording.clip.astype("<f4").data)

@@ -16,8 +16,7 @@ from features.corpus import WORDS
 from features.errors import InputError
 from features.inspection import inspect
 from features.location import locate
-from features.store import FeatureStore, Store, WaveformStore
-from features.verify import array_in
+from features.store import FeatureStore, Store, WaveformStore, open_store
 from pipeline.progress import progress
 from pipeline.stage import note, say
 
@@ -53,11 +52,6 @@ def command(
     shown = _show(opened, waveforms, _choose(opened, clip, word, sample, seed), to, picture=not as_json)
     if as_json:
         say(json.dumps(shown, indent=2))
-
-
-def open_store(path: Path) -> FeatureStore | WaveformStore:
-    """Open a store of either kind."""
-    return FeatureStore.open(path) if array_in(path) == "features" else WaveformStore.open(path)
 
 
 def _waveforms_of(store: FeatureStore | WaveformStore) -> WaveformStore | None:
@@ -161,8 +155,13 @@ def _show(
     """Write pictures and sound of clips, and draw the first few in the terminal."""
     from features import pictures  # matplotlib takes longer to import than most of what is asked for
 
+    if to.exists() and not to.is_dir():
+        raise InputError(f"{to} is a file; expected a folder for pictures and sound, so give another with --to")
     to.mkdir(parents=True, exist_ok=True)
     labels, rows = store.labels, store.source_rows
+    for checked in {id(each): each for each in (store, waveforms) if each is not None}.values():
+        for number in {clip // checked.layout.shard_clips for clip in clips}:
+            checked.check(number)
     values = np.concatenate([store.read(clip, clip + 1) for clip in clips]).astype(np.float32)
     titles = [f"{WORDS[labels[clip]]}, clip {clip}, row {rows[clip]}" for clip in clips]
     names = [f"{store.path.stem}-{WORDS[labels[clip]]}-{clip}" for clip in clips]

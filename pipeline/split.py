@@ -26,7 +26,7 @@ def main() -> None:
     spec = read_section("split", SplitSpec)
     steady_heap()
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
-    with scratch(FOLDER / ".partial-samples") as inflated, open_source(npz, inflated) as source:
+    with scratch(FOLDER / "samples") as inflated, open_source(npz, inflated) as source:
         with progress("examining", source.clips) as advance:
             divided = divide_source(npz, source, spec, advance)
         for remark in source.notes:

@@ -57,7 +57,7 @@ def mendable() -> Iterator[None]:
             _fail(f"there is no room to write{where} ({error.strerror}); free some space and run this again")
         if error.errno in NO_ACCESS:
             _fail(f"writing or reading{where} is not allowed ({error.strerror}); change its permissions")
-        raise
+        _fail(f"the system could not read or write{where} ({error.strerror or error}); see to that and run this again")
 
 
 def _fail(sentence: str) -> None:

@@ -9,7 +9,8 @@ import typer
 from features.errors import InputError
 from features.location import locate
 from features.repair import repair_features, repair_waveforms
-from features.verify import Report, array_in, size_of, verify
+from features.store import array_in
+from features.verify import size_of, verify
 from pipeline.cache import Folder, shard_cache
 from pipeline.dvc_cache import replace_damaged
 from pipeline.params import DataSpec, read_section
@@ -42,7 +43,7 @@ def command(
     repaired: list[str] = []
     restored: list[Path] = []
     if repair and report.faults:
-        repaired = _repair(store, report, source, cache_folder)
+        repaired = _repair(store, source, cache_folder)
         with progress(f"verifying {store.name}", size_of(store), unit="bytes") as advance:
             after = verify(store, workers=workers, advance=advance)
         if after.faults:
@@ -50,7 +51,7 @@ def command(
                 f"{store} is still not right after repair ({after.faults[0]}); delete it and run dvc repro"
             )
     if repaired:
-        restored = replace_damaged([store / name for name in repaired if (store / name).is_file()])
+        restored = replace_damaged(store, [store / name for name in repaired if (store / name).is_file()])
     if as_json:
         faults = [
             {"file": fault.name, "what": fault.what, "shard": fault.shard, "clips": fault.clips}
@@ -74,12 +75,12 @@ def command(
         raise typer.Exit(FAULTY)
 
 
-def _repair(store: Path, report: Report, source: Path | None, cache_folder: Path | None) -> list[str]:
+def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list[str]:
     if "://" in str(store):
         raise InputError(f"{store} lies elsewhere; expected a store on this machine to repair, so copy it here first")
     if array_in(store) == "features":
         waveforms = source or store.absolute().parent.parent / "split" / store.name
-        return repair_features(store, report.faults, waveforms, shard_cache(cache_folder))
+        return repair_features(store, waveforms, shard_cache(cache_folder))
     npz = source or Path(read_section("data", DataSpec).npz)
     with progress("examining", None) as advance:
-        return repair_waveforms(store, report.faults, npz, advance)
+        return repair_waveforms(store, npz, advance)

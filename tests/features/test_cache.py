@@ -25,9 +25,9 @@ def cache(tmp_path: Path) -> ShardCache:
 
 def test_what_was_added_is_taken(cache: ShardCache, tmp_path: Path) -> None:
     assert cache.take("ab01", tmp_path / "none") is None
-    written = add(cache, "ab01", b"shard", tmp_path / "store/c/0")
-    assert cache.take("ab01", tmp_path / "other/c/0") == written == checksum_of(b"shard")
-    assert (tmp_path / "store/c/0").read_bytes() == (tmp_path / "other/c/0").read_bytes() == b"shard"
+    written = add(cache, "ab01", b"shard", tmp_path / "a")
+    assert cache.take("ab01", tmp_path / "b") == written == checksum_of(b"shard")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b"shard"
     assert cache.take("ab0", tmp_path / "none") is None
     assert not (tmp_path / "none").exists()
 
@@ -89,7 +89,11 @@ def test_partial_files_of_killed_runs_go_in_time(cache: ShardCache, tmp_path: Pa
 def test_clearing_removes_all_and_only_the_cache(cache: ShardCache, tmp_path: Path) -> None:
     for number in range(3):
         add(cache, f"a{number}", bytes(10), tmp_path / str(number))
+    mine = cache.folder / "aa/mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("not a shard")
     assert cache.clear() == Usage(3, 30)
+    assert mine.exists()
     assert cache.usage() == Usage(0, 0)
     assert (tmp_path / "0").exists()
 

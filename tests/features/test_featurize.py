@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import librosa
@@ -9,9 +10,11 @@ import pytest
 from conftest import contents, write_waveforms
 
 from features.cache import ShardCache
+from features.compute import read_waveforms
 from features.errors import InputError
-from features.featurize import featurize, read_waveforms
+from features.featurize import featurize
 from features.layout import StoreSpec
+from features.publish import publish
 from features.store import FeatureStore, WaveformStore
 from features.transform import FeatureSpec
 
@@ -125,6 +128,10 @@ def test_damaged_waveforms_are_never_featurized(tmp_path: Path, cache: ShardCach
     shard.write_bytes(content)
     with pytest.raises(InputError, match=r"shard 1 of .*w.zarr \(clips 256 to 511\) is not what was written"):
         computed(path, tmp_path / "f.zarr", cache)
+    with pytest.raises(InputError), publish(tmp_path / "published") as (aside,):
+        computed(path, aside, ShardCache(tmp_path / "other"))
+    time.sleep(0.2)  # nobody goes on writing
+    assert not list(tmp_path.glob(".partial*"))
 
 
 def test_a_copy_of_the_store_stands_without_the_cache(waveforms: Path, tmp_path: Path, cache: ShardCache) -> None:

@@ -4,7 +4,10 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,8 @@ from conftest import contents, write_waveforms
 
 from features.cache import ShardCache
 from features.errors import InputError
-from features.featurize import begin, featurize
+from features.featurize import attributes_of, begin, featurize
+from features.fingerprint import Version, current_version
 from features.layout import StoreSpec
 from features.repair import repair_features
 from features.store import FeatureStore, WaveformStore
@@ -100,7 +104,7 @@ def test_every_damage_is_found_named_and_repaired(
     damage(store)
     found = faults(store)
     assert said in "\n".join(map(str, found))
-    repair_features(store, found, made / "w.zarr", ShardCache(made / "cache"))
+    repair_features(store, made / "w.zarr", ShardCache(made / "cache"))
     assert faults(store) == []
     assert contents(store) == before
     assert sorted(path.name for path in store.parent.iterdir()) == ["f.zarr"]
@@ -115,7 +119,7 @@ def test_three_hundred_random_damages_are_found_and_repaired_without_the_cache(
         found = faults(store)
         assert {fault.name for fault in found} & hit, (seed, hit)
         empty = ShardCache(tmp_path_factory.mktemp("empty"))
-        repaired = repair_features(store, found, made / "w.zarr", empty)
+        repaired = repair_features(store, made / "w.zarr", empty)
         assert contents(store) == before, (seed, hit)
         assert set(repaired) <= hit, "files were replaced that nothing had happened to"
 
@@ -149,37 +153,62 @@ def test_repair_from_other_waveforms_is_refused(made: Path, store: Path, tmp_pat
     (store / shard(0)).unlink()
     before = contents(store)
     with pytest.raises(InputError, match=r"holds other clips than .* was computed from"):
-        repair_features(store, faults(store), other, ShardCache(tmp_path / "cache"))
+        repair_features(store, other, ShardCache(tmp_path / "cache"))
     assert contents(store) == before
 
 
-def test_repair_with_another_library_is_refused_unless_the_cache_has_it(
-    made: Path, store: Path, tmp_path: Path
-) -> None:
+def test_repair_with_another_library_is_refused(made: Path, store: Path, tmp_path: Path) -> None:
     """The store says that it was made by another version, and so does its checksum."""
     text = json.loads((store / "manifest.json").read_text())
     assert text["attributes"]["made_by"]["libraries"]["ducc0"]
     older = tmp_path / "older.zarr"
     shutil.copytree(store, older)
-    attributes = FeatureStore.open(store).attributes
-    attributes["made_by"]["libraries"]["ducc0"] = "0.1"
+    version = current_version()
+    made_by = Version(code=version.code, libraries={**version.libraries, "ducc0": "0.1"})
+    attributes = attributes_of(WaveformStore.open(made / "w.zarr"), SPEC, LAYOUT, made_by)
     shutil.rmtree(older)
     anew, _ = begin(WaveformStore.open(made / "w.zarr"), older, attributes, ShardCache(tmp_path / "empty"))
     for number in range(SHARDS):
-        anew.shard_path(number).parent.mkdir(parents=True)
         shutil.copy(store / shard(number), anew.shard_path(number))
         anew.record(number, FeatureStore.open(store).manifest.shards[number])
     anew.seal()
     (older / shard(2)).unlink()
     with pytest.raises(InputError, match=r"to be computed by .*ducc0.*0\.1.* run dvc repro"):
-        repair_features(older, faults(older), made / "w.zarr", ShardCache(tmp_path / "empty"))
+        repair_features(older, made / "w.zarr", ShardCache(tmp_path / "empty"))
+
+
+def test_an_altered_record_is_not_trusted_when_the_other_is_gone(made: Path, store: Path, tmp_path: Path) -> None:
+    """Else numbers of another window would be filed under the name of these."""
+    (store / "manifest.json").unlink()
+    doctor(store / "zarr.json", '"hann"', '"boxcar"')
+    cache = ShardCache(tmp_path / "cache")
+    with pytest.raises(InputError, match="contradicts itself; delete it and run dvc repro"):
+        repair_features(store, made / "w.zarr", cache)
+    assert cache.entries() == []
+
+
+def test_repairs_at_once_take_turns(made: Path, store: Path) -> None:
+    before = contents(store)
+    script = (
+        "import sys; from pathlib import Path; from features.repair import repair_features; "
+        "from features.cache import ShardCache; "
+        "print(len(repair_features(*map(Path, sys.argv[1:3]), ShardCache(Path(sys.argv[3])))))"
+    )
+    for number in range(SHARDS):
+        (store / shard(number)).unlink()
+    command = [sys.executable, "-c", script, str(store), str(made / "w.zarr"), str(store.parent / "empty")]
+    with ExitStack() as stack:
+        runs = [stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) for _ in range(3)]
+        said = sorted(int(run.communicate()[0]) for run in runs)
+    assert said == [0, 0, SHARDS]
+    assert contents(store) == before
 
 
 def test_both_records_gone(made: Path, store: Path) -> None:
     (store / "manifest.json").unlink()
     (store / "zarr.json").unlink()
     with pytest.raises(InputError, match="nobody knows how it was made; delete it and run dvc repro"):
-        repair_features(store, faults(store), made / "w.zarr", ShardCache(made / "cache"))
+        repair_features(store, made / "w.zarr", ShardCache(made / "cache"))
 
 
 def test_what_is_no_store(tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
 def test_no_scheduler_there(waveforms: Project) -> None:
     command = [sys.executable, "-m", "pipeline.featurize", "train"]
     for url, said in (
-        ("tcp://127.0.0.1:1", "there is no dask scheduler at"),
-        ("nonsense", "there is no dask scheduler at"),
+        ("tcp://127.0.0.1:1", "there is no dask scheduler with workers at"),
+        ("nonsense", "there is no dask scheduler with workers at"),
     ):
         done = waveforms.run(*command, env={"SCHEDULER": url})
         assert done.code == 2, done.err

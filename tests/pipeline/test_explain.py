@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,10 @@ def project(make_repository: Callable[[], Project]) -> Project:
     return project
 
 
-def repro(project: Project, env: dict[str, str] | None = None) -> dict[str, tuple[int, int]]:
+def repro(project: Project, env: dict[str, str] | None = None, *options: str) -> dict[str, tuple[int, int]]:
     """Run featurize; shards computed and reused of each set that ran."""
     stages = [f"featurize@{name}" for name in SETS]
-    done = project.run("dvc", "repro", "--no-run-cache", *stages, env=env)
+    done = project.run("dvc", "repro", "--no-run-cache", *options, *stages, env=env)
     assert done.code == 0, done.out + done.err
     found = re.findall(r"clips of (\w+), each .*?, (\d+) shards computed, (\d+) reused", done.out)
     return {name: (int(computed), int(reused)) for name, computed, reused in found}
@@ -104,27 +105,53 @@ def test_an_upgraded_library(project: Project, tmp_path: Path) -> None:
     said = explain(project, "test", env={"PYTHONPATH": str(tmp_path)})
     assert list(said) == ["test"]
     assert said["test"]["computed"] == SHARDS["test"]
-    assert "library numpy: 1.26.4 -> 9.9.9" in said["test"]["why"]
+    assert said["test"]["why"] == [
+        "library numpy: 1.26.4 -> 9.9.9 (DVC does not look at that; to compute it anew: dvc repro --force featurize@test)"
+    ]
+    env = {"PYTHONPATH": str(tmp_path)}
+    assert not said["test"]["runs"]
+    assert repro(project, env) == {}
+    assert repro(project, env, "--force", "--single-item") == {name: (count, 0) for name, count in SHARDS.items()}
 
 
 def test_a_damaged_output_is_left_to_dvc(project: Project) -> None:
     (project.folder / "data/features/test.zarr/label/c/0").unlink()
     said = explain(project, "test")
-    assert said["test"]["why"] == [
-        "data/features/test.zarr is modified; DVC restores it from its own cache, if it is there"
-    ]
+    assert "data/features/test.zarr is modified; DVC restores it from its own cache" in said["test"]["why"]
+    assert not said["test"]["runs"]
     agrees(said, repro(project))
 
 
 def test_an_emptied_cache_is_said(project: Project) -> None:
     cleared = project.run("python", "-m", "pipeline.features_command", "cache", "clear")
     assert re.match(r"cache: removed \d+ shards, \d+ MB", cleared.out)
+    said = explain(project)
+    assert not any(answer["runs"] for answer in said.values())
+    agrees(said, repro(project))
     edit_code(project, "# by one longer", "# longer by one")
     said = explain(project)
     assert (said["test"]["computed"], said["test"]["reused"]) == (SHARDS["test"], 0)
     assert "2 shards are not in the cache any more" in said["test"]["why"]
     assert said["train"]["bytes"] > 10**6
     agrees(said, repro(project))
+
+
+def test_a_deleted_store_is_left_to_dvc(project: Project) -> None:
+    shutil.rmtree(project.folder / "data/features/test.zarr")
+    said = explain(project, "test")
+    assert said["test"]["why"] == ["data/features/test.zarr is deleted; DVC restores it from its own cache"]
+    agrees(said, repro(project))
+    assert (project.folder / "data/features/test.zarr").exists()
+
+
+def test_a_dvc_that_cannot_answer_is_not_taken_for_none(project: Project) -> None:
+    path = project.folder / "dvc.yaml"
+    good = path.read_text()
+    path.write_text(good + "nonsense")
+    done = project.run("python", "-m", "pipeline.features_command", "explain")
+    path.write_text(good)
+    assert done.code == 2
+    assert done.err.startswith("error: DVC cannot tell what has changed (")
 
 
 def test_people_are_told_in_a_line_and_its_reasons(project: Project) -> None:
