@@ -173,16 +173,17 @@ def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None
 
     Workers only fill the cache, because they finish what they have begun even when the run that asked for it is dead.
     """
-    from distributed import Client, CommClosedError, FutureCancelledError, KilledWorker, as_completed
+    from distributed import Client, KilledWorker, as_completed
+    from distributed.client import FutureCancelledError
+    from distributed.comm.core import CommClosedError
 
     outcomes = []
     try:
         with Client(scheduler, timeout=CONNECT_S) as client:
             client.wait_for_workers(1, timeout=CONNECT_S)
             by_number = {task.number: task for task in tasks}
-            for future in as_completed(
-                client.map(Task.run, [replace(task, target=None) for task in tasks], pure=False)
-            ):
+            remote = [replace(task, target=None) for task in tasks]
+            for future in as_completed(client.map(Task.run, remote, pure=False)):
                 outcome = future.result()
                 task = by_number[outcome.number]
                 if not task.reuse():  # somebody has pruned it in between

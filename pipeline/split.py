@@ -7,6 +7,7 @@ from typing import Any
 from features.audit import count_duplicates
 from features.corpus import word_counts
 from features.division import Divided, divide_source
+from features.errors import InputError
 from features.heap import steady_heap
 from features.npz import Source, open_source
 from features.publish import publish, scratch
@@ -27,6 +28,7 @@ def main() -> None:
     steady_heap()
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
     with scratch(FOLDER / "samples") as inflated, open_source(npz, inflated) as source:
+        looked_at = _version(npz)
         with progress("examining", source.clips) as advance:
             divided = divide_source(npz, source, spec, advance)
         for remark in source.notes:
@@ -40,10 +42,18 @@ def main() -> None:
         ):
             for name, aside in zip(SETS, asides, strict=True):
                 _write_set(aside, name, source, divided, spec, advance)
+            if _version(npz) != looked_at:
+                raise InputError(f"{npz} changed while it was being split; run this again when nobody writes to it")
             metrics.write_text(json.dumps(_summary(source, divided), indent=2) + "\n")
     division = divided.division
     sizes = ", ".join(f"{name} {len(division.rows[name])}" for name in SETS)
     say(f"split: {source.clips} clips in {sum(division.groups.values())} groups -> {sizes}")
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    """What changes when somebody writes to a file."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _write_set(path: Path, name: str, source: Source, divided: Divided, spec: SplitSpec, advance: Advance) -> None:

@@ -106,7 +106,8 @@ def test_an_upgraded_library(project: Project, tmp_path: Path) -> None:
     assert list(said) == ["test"]
     assert said["test"]["computed"] == SHARDS["test"]
     assert said["test"]["why"] == [
-        "library numpy: 1.26.4 -> 9.9.9 (DVC does not look at that; to compute it anew: dvc repro --force featurize@test)"
+        "library numpy: 1.26.4 -> 9.9.9 "
+        "(DVC does not look at that; to compute it anew: dvc repro --force featurize@test)"
     ]
     env = {"PYTHONPATH": str(tmp_path)}
     assert not said["test"]["runs"]
