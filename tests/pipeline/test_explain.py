@@ -113,6 +113,7 @@ def test_an_upgraded_library(project: Project, tmp_path: Path) -> None:
     assert not said["test"]["runs"]
     assert repro(project, env) == {}
     assert repro(project, env, "--force", "--single-item") == {name: (count, 0) for name, count in SHARDS.items()}
+    assert repro(project, None, "--force", "--single-item") == {name: (0, count) for name, count in SHARDS.items()}
 
 
 def test_a_damaged_output_is_left_to_dvc(project: Project) -> None:
