@@ -52,7 +52,10 @@ def main() -> None:
 def measure(dtype: str, codec: str, level: int, name: str, shuffle: int, chunks: list[np.ndarray], full: int) -> None:
     """Measure one codec and print a line."""
     clips = sum(map(len, chunks))
-    encode = lambda: [blosc.compress(chunk, codec.encode(), level, shuffle) for chunk in chunks]  # noqa: E731
+
+    def encode() -> list[bytes]:
+        return [blosc.compress(chunk, codec.encode(), level, shuffle) for chunk in chunks]
+
     encoded = encode()
     room = np.empty_like(chunks[0])
     compress = seconds(encode) / clips

@@ -136,7 +136,9 @@ def test_stores_in_another_order_are_compared_by_row(tmp_path: Path) -> None:
     assert (found.values.clips, found.values.equal) == (250, 249)
     assert found.values.worst_rows == [int(known.source_rows[order[3]])]
     assert found.values.greatest_relative == pytest.approx(0.5, rel=1e-3)
-    assert compare(first, second, sample=20).values.clips == 20  # type: ignore[union-attr]
+    sampled = compare(first, second, sample=20).values
+    assert sampled is not None
+    assert sampled.clips == 20
 
 
 def test_other_shapes_are_not_compared_clip_by_clip(tmp_path: Path) -> None:
