@@ -18,7 +18,8 @@ from socket import gethostname
 from typing import BinaryIO
 from uuid import uuid4
 
-from features.shard import Checksum, checksum
+from features.layout import StoreSpec
+from features.shard import Checksum, checksum_shard
 
 ENTRY = re.compile(r"[0-9a-f]+\.[0-9a-f]{32}")
 
@@ -52,7 +53,7 @@ class ShardCache:
             return path, Checksum(path.stat().st_size, path.suffix[1:])
         return None
 
-    def take(self, key: str, target: Path | None) -> Checksum | None:
+    def take(self, key: str, target: Path | None, layout: StoreSpec) -> Checksum | None:
         """Put an entry into a store, if it is there and its bytes are right.
 
         A damaged entry is removed. An entry that is taken counts as just used.
@@ -62,7 +63,7 @@ class ShardCache:
             if found is None:
                 return None
             path, expected = found
-            actual = checksum(path)
+            actual = checksum_shard(path, layout)
             if actual.digest != expected.digest:
                 path.unlink(missing_ok=True)
                 return None

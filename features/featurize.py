@@ -54,7 +54,7 @@ class Task:
 
     def reuse(self) -> Outcome | None:
         """Take the shard from the cache, if it is there."""
-        checksum = self.cache.take(self.key, self.target)
+        checksum = self.cache.take(self.key, self.target, self.layout)
         return Outcome(self.number, self.stop - self.start, checksum, reused=True) if checksum else None
 
     def run(self) -> Outcome:

@@ -34,7 +34,7 @@ class Manifest(BaseModel):
 
     def write(self, store: Path) -> None:
         """Write it into the folder of a store."""
-        body = self.model_dump(mode="json")
+        body = self.model_dump(mode="json", exclude_defaults=True)
         (store / NAME).write_text(json.dumps({**body, "digest": _digest(body)}, indent=1, sort_keys=True) + "\n")
 
     @classmethod

@@ -6,7 +6,7 @@ Layout: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/i
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,6 +37,8 @@ class Checksum:
 
     size: int
     digest: str
+    chunks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """Of a shard: 16 hexadecimal digits of XXH3-64 for each chunk, so that one can be read and checked alone."""
 
 
 def checksum(path: Path) -> Checksum:
@@ -84,6 +86,7 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
     """
     places = np.full((layout.shard_clips // layout.chunk_clips, 2), _ABSENT, "<u8")
     hasher, offset = xxhash.xxh3_128(), 0
+    digests = []
     partial = False
     for number, values in enumerate(chunks):
         if partial or number == len(places) or len(values) > layout.chunk_clips:
@@ -97,13 +100,14 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
         encoded = _encode(chunk, layout.codec)
         file.write(encoded)
         hasher.update(encoded)
+        digests.append(xxhash.xxh3_64_hexdigest(encoded))
         places[number] = offset, memoryview(encoded).nbytes
         offset += memoryview(encoded).nbytes
     index = places.tobytes()
     index += google_crc32c.value(index).to_bytes(4, "little")
     file.write(index)
     hasher.update(index)
-    return Checksum(offset + len(index), hasher.hexdigest())
+    return Checksum(offset + len(index), hasher.hexdigest(), tuple(digests))
 
 
 def _encode(chunk: NDArray[Any], codec: Codec) -> Any:
@@ -111,6 +115,63 @@ def _encode(chunk: NDArray[Any], codec: Codec) -> Any:
         return chunk.data.cast("B")
     level, shuffle = COMPRESSION[codec]
     return blosc.compress(chunk, codec.encode(), level, shuffle)
+
+
+def checksum_shard(path: Path, layout: StoreSpec) -> Checksum:
+    """Take the checksum of a shard and of each of its chunks; where its index is damaged, of no chunk."""
+    content = path.read_bytes()
+    try:
+        places = shard_index(content, layout)
+    except ValueError:
+        places = []
+    view = memoryview(content)
+    chunks = tuple(xxhash.xxh3_64_hexdigest(view[offset : offset + size]) for offset, size in places)
+    return replace(checksum_of(content), chunks=chunks)
+
+
+def index_bytes(layout: StoreSpec) -> int:
+    """Length of the index at the end of a shard."""
+    return 16 * (layout.shard_clips // layout.chunk_clips) + 4
+
+
+def shard_index(end: bytes, layout: StoreSpec) -> list[tuple[int, int]]:
+    """Read the index.
+
+    Parameters
+    ----------
+    end : bytes
+        The shard, or as much of its end as the index takes.
+    layout : StoreSpec
+
+    Returns
+    -------
+    list of (int, int)
+        Offset and size of each chunk that is there.
+
+    Raises
+    ------
+    ValueError
+        If it is too short or damaged.
+    """
+    index = end[-index_bytes(layout) :]
+    if len(index) < index_bytes(layout) or google_crc32c.value(index[:-4]) != int.from_bytes(index[-4:], "little"):
+        raise ValueError("this is not the index of a shard")
+    places = np.frombuffer(index[:-4], "<u8").reshape(-1, 2)
+    return [(offset, size) for offset, size in places[places[:, 0] != _ABSENT].tolist()]
+
+
+def decode_chunk(encoded: Any, layout: StoreSpec, out: NDArray[Any]) -> None:
+    """Decode one chunk into an array of its shape and type.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        If it is not what was encoded.
+    """
+    if layout.codec == "none":
+        out[...] = np.frombuffer(encoded, out.dtype).reshape(out.shape)
+    else:
+        blosc.decompress(encoded, out)
 
 
 def read_shard(path: Path, shape: tuple[int, ...], layout: StoreSpec, expected: Checksum) -> Iterator[NDArray[Any]]:
@@ -137,15 +198,9 @@ def read_shard(path: Path, shape: tuple[int, ...], layout: StoreSpec, expected: 
     content = path.read_bytes()
     if checksum_of(content) != expected:
         raise ValueError(f"{path} is damaged")
-    chunks = layout.shard_clips // layout.chunk_clips
-    places = np.frombuffer(content, "<u8", 2 * chunks, offset=len(content) - 4 - 16 * chunks).reshape(-1, 2)
     dtype = np.dtype(layout.dtype).newbyteorder("<")
     view = memoryview(content)
-    for offset, size in places[places[:, 0] != _ABSENT].tolist():
-        encoded = view[offset : offset + size]
-        if layout.codec == "none":
-            yield np.frombuffer(encoded, dtype).reshape(layout.chunk_clips, *shape)
-        else:
-            chunk = np.empty((layout.chunk_clips, *shape), dtype)
-            blosc.decompress(encoded, chunk)
-            yield chunk
+    for offset, size in shard_index(content, layout):
+        chunk = np.empty((layout.chunk_clips, *shape), dtype)
+        decode_chunk(view[offset : offset + size], layout, chunk)
+        yield chunk

@@ -5,6 +5,7 @@ is the same to the byte for equal input: nothing in it records when or where it 
 """
 
 import json
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from xxhash import xxh3_64_hexdigest
 from zarr.codecs import BloscCodec
 from zarr.errors import ZarrUserWarning
 
@@ -22,9 +24,24 @@ from features.errors import InputError
 from features.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
 from features.manifest import NAME as MANIFEST
 from features.manifest import Manifest, ManifestError
-from features.shard import COMPRESSION, FILL, Checksum, checksum, checksum_of, read_shard, write_shard
+from features.shard import (
+    COMPRESSION,
+    FILL,
+    Checksum,
+    checksum,
+    checksum_of,
+    decode_chunk,
+    index_bytes,
+    read_shard,
+    shard_index,
+    write_shard,
+)
 
 SHUFFLES: tuple[Literal["noshuffle", "shuffle", "bitshuffle"], ...] = ("noshuffle", "shuffle", "bitshuffle")
+
+SEPARATOR: Literal["."] = "."
+"""Between the numbers in a shard's name: all shards of a store in one folder, because DVC hashes a folder's files side
+by side, and one folder after the other."""
 
 
 class Draft:
@@ -89,7 +106,7 @@ class Draft:
         return {
             name: checksum(self.path / name)
             for name in files_in(self.path)
-            if name != MANIFEST and not name.startswith(f"{self._array}/c/")
+            if name != MANIFEST and not name.startswith(f"{self._array}/c.")
         }
 
     def seal(self) -> None:
@@ -110,7 +127,7 @@ class Draft:
 
 def shard_name(array: str, dimensions: int, number: int) -> str:
     """Path of a shard inside its store."""
-    return "/".join([array, "c", str(number), *["0"] * (dimensions - 1)])
+    return f"{array}/" + SEPARATOR.join(["c", str(number), *["0"] * (dimensions - 1)])
 
 
 def attributes_in(path: Path) -> dict[str, Any]:
@@ -155,6 +172,7 @@ class Store:
         self.shards = shard_ranges(self.clips, self.layout.shard_clips)
         self._array = array
         self._arrays = arrays
+        self._indices: dict[int, list[tuple[int, int]]] = {}
 
     @property
     def chunk_clips(self) -> int:
@@ -204,6 +222,38 @@ class Store:
                 start += len(chunk)
         except (ValueError, OSError):
             raise self._damaged_shard(number) from None
+
+    def read_chunk(self, number: int, out: NDArray[Any]) -> None:
+        """Read one chunk and hold it against its checksum.
+
+        Parameters
+        ----------
+        number : int
+        out : array, shape (chunk_clips, ...), of the stored type
+            Filled; the last chunk is filled up with what is not a number.
+
+        Raises
+        ------
+        InputError
+            If it is not what was written.
+        """
+        shard, position = divmod(number, self.layout.shard_clips // self.layout.chunk_clips)
+        try:
+            with self.shard_path(shard).open("rb", buffering=0) as file:
+                offset, size = self._index(shard, file.fileno())[position]
+                encoded = os.pread(file.fileno(), size, offset)
+            if xxh3_64_hexdigest(encoded) != self.manifest.shards[shard].chunks[position]:
+                raise ValueError
+            decode_chunk(encoded, self.layout, out)
+        except (ValueError, RuntimeError, IndexError, OSError):
+            raise self._damaged_shard(shard) from None
+
+    def _index(self, shard: int, handle: int) -> list[tuple[int, int]]:
+        if shard not in self._indices:
+            length = index_bytes(self.layout)
+            end = os.pread(handle, length, self.manifest.shards[shard].size - length)
+            self._indices[shard] = shard_index(end, self.layout)
+        return self._indices[shard]
 
     def check(self, number: int) -> None:
         """Compare a shard with its checksum.
@@ -287,6 +337,7 @@ class Store:
             shards=(layout.shard_clips, *shape),
             compressors=_compressor(layout),
             fill_value=FILL,
+            chunk_key_encoding={"name": "default", "separator": SEPARATOR},
             dimension_names=cls.dimensions,
         )
         _put(group, "label", clips.labels, ("clip",), fill=-1)
@@ -297,10 +348,7 @@ class Store:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata is an extension; xarray wants it
             zarr.consolidate_metadata(path, zarr_format=3)
-        made = Draft(path, cls.name, shape, len(clips.labels), layout)
-        for number in range(len(made.shards)):
-            made.shard_path(number).parent.mkdir(parents=True)
-        return made
+        return Draft(path, cls.name, shape, len(clips.labels), layout)
 
 
 def _damaged(path: Path, name: str) -> InputError:
@@ -432,7 +480,7 @@ def array_in(path: Path) -> str:
         If it is no store.
     """
     for name in KINDS:
-        if (path / name / "zarr.json").is_file() or (path / name / "c").is_dir():
+        if (path / name / "zarr.json").is_file() or any((path / name).glob(f"c{SEPARATOR}*")):
             return name
     try:
         files = Manifest.read(path).files

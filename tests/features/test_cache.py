@@ -7,7 +7,10 @@ from socket import gethostname
 import pytest
 
 from features.cache import ShardCache, Usage
+from features.layout import StoreSpec
 from features.shard import Checksum, checksum_of
+
+LAYOUT = StoreSpec(dtype="float32", chunk_clips=8, shard_clips=32, codec="lz4")
 
 
 def add(cache: ShardCache, key: str, content: bytes, target: Path) -> Checksum:
@@ -24,11 +27,11 @@ def cache(tmp_path: Path) -> ShardCache:
 
 
 def test_what_was_added_is_taken(cache: ShardCache, tmp_path: Path) -> None:
-    assert cache.take("ab01", tmp_path / "none") is None
+    assert cache.take("ab01", tmp_path / "none", LAYOUT) is None
     written = add(cache, "ab01", b"shard", tmp_path / "a")
-    assert cache.take("ab01", tmp_path / "b") == written == checksum_of(b"shard")
+    assert cache.take("ab01", tmp_path / "b", LAYOUT) == written == checksum_of(b"shard")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b"shard"
-    assert cache.take("ab0", tmp_path / "none") is None
+    assert cache.take("ab0", tmp_path / "none", LAYOUT) is None
     assert not (tmp_path / "none").exists()
 
 
@@ -48,7 +51,7 @@ def test_a_damaged_entry_is_thrown_away(cache: ShardCache, tmp_path: Path, damag
     (entry,) = cache.entries()
     entry.unlink()
     entry.write_bytes(damage)
-    assert cache.take("ab01", tmp_path / "1") is None
+    assert cache.take("ab01", tmp_path / "1", LAYOUT) is None
     assert cache.entries() == []
     assert not (tmp_path / "1").exists()
 
@@ -59,7 +62,7 @@ def test_the_least_recently_used_go_first(cache: ShardCache, tmp_path: Path) -> 
         (entry,) = cache.folder.glob(f"a{number}/*")
         os.utime(entry, ns=(number * 10**9, entry.stat().st_mtime_ns))
     modified = {path: path.stat().st_mtime_ns for path in cache.entries()}
-    assert cache.take("a1", tmp_path / "again")
+    assert cache.take("a1", tmp_path / "again", LAYOUT)
     assert cache.prune(250) == Usage(3, 300)
     assert sorted(path.name[:2] for path in cache.entries()) == ["a1", "a4"]
     assert all(path.stat().st_mtime_ns == modified[path] for path in cache.entries())
@@ -121,7 +124,7 @@ def test_many_may_add_and_take_the_same_at_once(cache: ShardCache, tmp_path: Pat
         try:
             for round_ in range(20):
                 target = tmp_path / f"{worker}-{round_}"
-                if cache.take("ab", target) is None:
+                if cache.take("ab", target, LAYOUT) is None:
                     add(cache, "ab", content, target)
                 assert target.read_bytes() == content
                 if worker == 0:

@@ -33,8 +33,8 @@ def test_a_store_is_a_labelled_lazy_dataset(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_said_before_it_is_read(tmp_path: Path) -> None:
     write_waveforms(tmp_path / "w.zarr", 300)
-    (tmp_path / "w.zarr/waveform/c/1/0").unlink()
-    with pytest.raises(InputError, match=r"waveform/c/1/0 of .* is missing"):
+    (tmp_path / "w.zarr/waveform/c.1.0").unlink()
+    with pytest.raises(InputError, match=r"waveform/c.1.0 of .* is missing"):
         open_dataset(tmp_path / "w.zarr")
     with pytest.raises(InputError, match="does not exist"):
         open_dataset(tmp_path / "none")

@@ -51,11 +51,11 @@ def test_stores_are_read_verified_and_compared_there(elsewhere: tuple[str, Path]
 def test_damage_there_is_found(elsewhere: tuple[str, Path]) -> None:
     url, _ = elsewhere
     memory = fsspec.filesystem("memory")
-    content = memory.cat_file("/bucket/f.zarr/features/c/1/0/0")
-    memory.pipe_file("/bucket/f.zarr/features/c/1/0/0", content[:-1] + b"?")
+    content = memory.cat_file("/bucket/f.zarr/features/c.1.0.0")
+    memory.pipe_file("/bucket/f.zarr/features/c.1.0.0", content[:-1] + b"?")
     memory.rm("/bucket/f.zarr/label/c/0")
     faults = verify(locate(f"{url}/f.zarr"), workers=1).faults
-    assert [fault.name for fault in faults] == ["label/c/0", "features/c/1/0/0"]
+    assert [fault.name for fault in faults] == ["label/c/0", "features/c.1.0.0"]
     with pytest.raises(InputError, match=r"label/c/0 of memory://.* is missing"):
         FeatureStore.open(locate(f"{url}/f.zarr"))
     with pytest.raises(InputError, match="does not exist"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from zarr.codecs import BloscCodec
 
 from features.layout import StoreSpec
-from features.shard import Checksum, checksum, checksum_of, read_shard, write_shard
+from features.shard import Checksum, checksum, checksum_of, checksum_shard, read_shard, write_shard
 
 SHAPE = (5, 7)
 
@@ -60,7 +60,10 @@ def test_the_bytes_are_those_that_zarr_writes(tmp_path: Path, codec: str, dtype:
     made, spec = values(clips, dtype), layout(codec, dtype)
     ours, written = write(made, spec)
     assert ours == zarrs_shard(made, spec, tmp_path)
-    assert written == checksum_of(ours) == checksum(tmp_path / "c/0/0/0")
+    shard = tmp_path / "c/0/0/0"
+    assert written == checksum_of(ours) == checksum(shard) == checksum_shard(shard, spec)
+    assert written.chunks == checksum_shard(shard, spec).chunks
+    assert len(set(written.chunks)) == -(-clips // 4)
 
 
 @settings(max_examples=30, deadline=None)
@@ -86,6 +89,7 @@ def test_every_flipped_bit_is_seen(tmp_path: Path) -> None:
         path.write_bytes(broken)
         with pytest.raises(ValueError, match="damaged"):
             next(read_shard(path, SHAPE, spec, written))
+        assert checksum_shard(path, spec) == checksum(path) != written
 
 
 @pytest.mark.parametrize("sizes", [[4, 3, 4], [4] * 5, [5]])

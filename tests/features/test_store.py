@@ -1,5 +1,6 @@
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,47 @@ def test_what_is_written_is_read(tmp_path: Path, codec: str, clips: int) -> None
     assert (store.shape, store.layout, store.chunks) == ((3, 4), layout(codec=codec), -(-clips // 2))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
+def test_each_chunk_can_be_read_alone(tmp_path: Path, codec: str, dtype: str) -> None:
+    made = values(9)
+    store = create(tmp_path / "a.zarr", made, codec=codec, dtype=dtype)
+    got = np.full((store.chunks, 2, *store.shape), 7, dtype)
+    for number in reversed(range(store.chunks)):
+        store.read_chunk(number, got[number])
+    clips = got.reshape(-1, *store.shape)
+    np.testing.assert_array_equal(clips[:9], store.read(0, 9))
+    assert np.isnan(clips[9:].astype(np.float32)).all()
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4"])
+def test_no_chunk_of_a_damaged_or_swapped_shard_is_read(tmp_path: Path, codec: str) -> None:
+    create(tmp_path / "a.zarr", values(), codec=codec)
+    shards = sorted((tmp_path / "a.zarr/features").glob("c.*"))
+    good = [shard.read_bytes() for shard in shards]
+    out = np.empty((2, 3, 4), np.float32)
+    for at in range(len(good[1])):
+        shards[1].write_bytes(good[1][:at] + bytes([good[1][at] ^ 4]) + good[1][at + 1 :])
+        store = FeatureStore.open(tmp_path / "a.zarr")
+        read = 0
+        for number in range(2, 4):
+            with suppress(InputError):
+                store.read_chunk(number, out)
+                read += 1
+                np.testing.assert_array_equal(out, values()[2 * number : 2 * number + 2])
+        assert read < 2
+    if codec == "none":
+        shards[1].write_bytes(good[0])
+        store = FeatureStore.open(tmp_path / "a.zarr")
+        with pytest.raises(InputError, match="shard 1 of"):
+            store.read_chunk(2, out)
+    shards[1].write_bytes(good[1])
+    store = FeatureStore.open(tmp_path / "a.zarr")
+    shards[1].unlink()
+    with pytest.raises(InputError, match="shard 1 of"):
+        store.read_chunk(2, out)
+
+
 def test_float16_halves_the_store(tmp_path: Path) -> None:
     made = values()
     sizes = {}
@@ -98,7 +140,9 @@ def test_xarray_opens_it_with_labelled_axes(tmp_path: Path) -> None:
 
 def test_what_is_missing_never_reads_as_zeros(tmp_path: Path) -> None:
     create(tmp_path / "a.zarr", values())
-    for array in ("features", "label", "source_row"):
+    for shard in (tmp_path / "a.zarr/features").glob("c.*"):
+        shard.unlink()
+    for array in ("label", "source_row"):
         shutil.rmtree(tmp_path / "a.zarr" / array / "c")
     group = zarr.open_group(tmp_path / "a.zarr", mode="r")
     assert np.isnan(group["features"][:]).all()
@@ -108,8 +152,8 @@ def test_what_is_missing_never_reads_as_zeros(tmp_path: Path) -> None:
 
 # what happens to a store                                              | what opening it says
 DAMAGES = [
-    (lambda store: (store / "features/c/1/0/0").unlink(), "features/c/1/0/0 of .* is missing or not what was written"),
-    (lambda store: (store / "features/c/1/0/0").write_bytes(b"short"), "features/c/1/0/0 of"),
+    (lambda store: (store / "features/c.1.0.0").unlink(), "features/c.1.0.0 of .* is missing or not what was written"),
+    (lambda store: (store / "features/c.1.0.0").write_bytes(b"short"), "features/c.1.0.0 of"),
     (lambda store: (store / "label/c/0").write_bytes(bytes(10)), "label/c/0 of"),
     (lambda store: (store / "source_row/c/0").unlink(), "source_row/c/0 of"),
     (lambda store: edit(store / "zarr.json", "yes", "no!"), "zarr.json of"),

@@ -67,7 +67,7 @@ def swap(first: Path, second: Path) -> None:
 
 
 def shard(number: int) -> str:
-    return f"features/c/{number}/0/0"
+    return f"features/c.{number}.0.0"
 
 
 def doctor(path: Path, old: str, new: str) -> None:
@@ -78,20 +78,20 @@ def doctor(path: Path, old: str, new: str) -> None:
 
 # what happens                                                        | what is said of it
 DAMAGES: list[tuple[Callable[[Path], object], str]] = [
-    (lambda s: flip(s / shard(3), 77), "shard 3 (clips 24 to 31), features/c/3/0/0 has other bytes than were written"),
-    (lambda s: os.truncate(s / shard(7), 50), "shard 7 (clips 56 to 59), features/c/7/0/0 is cut short: 50 of "),
-    (lambda s: (s / shard(0)).unlink(), "shard 0 (clips 0 to 7), features/c/0/0/0 is missing"),
-    (lambda s: swap(s / shard(1), s / shard(2)), "shard 1 (clips 8 to 15), features/c/1/0/0 holds shard 2"),
-    (lambda s: shutil.copy(s / shard(4), s / shard(5)), "features/c/5/0/0 holds shard 4"),
+    (lambda s: flip(s / shard(3), 77), "shard 3 (clips 24 to 31), features/c.3.0.0 has other bytes than were written"),
+    (lambda s: os.truncate(s / shard(7), 50), "shard 7 (clips 56 to 59), features/c.7.0.0 is cut short: 50 of "),
+    (lambda s: (s / shard(0)).unlink(), "shard 0 (clips 0 to 7), features/c.0.0.0 is missing"),
+    (lambda s: swap(s / shard(1), s / shard(2)), "shard 1 (clips 8 to 15), features/c.1.0.0 holds shard 2"),
+    (lambda s: shutil.copy(s / shard(4), s / shard(5)), "features/c.5.0.0 holds shard 4"),
     (lambda s: (s / shard(6)).write_bytes(b"0" * 10**6), "is 1000000 bytes long; expected "),
     (lambda s: flip(s / "label/c/0", 5), "label/c/0 has other bytes than were written"),
     (lambda s: (s / "source_row/c/0").unlink(), "source_row/c/0 is missing"),
     (lambda s: doctor(s / "zarr.json", '"n_fft": 64', '"n_fft": 65'), "zarr.json has other bytes"),
-    (lambda s: (s / "features/c/9").write_bytes(b""), "features/c/9 does not belong here"),
+    (lambda s: (s / "features/c.9").write_bytes(b""), "features/c.9 does not belong here"),
     (lambda s: (s / "manifest.json").unlink(), "manifest.json is missing"),
     (lambda s: flip(s / "manifest.json", 400), "manifest.json"),
     (lambda s: doctor(s / "manifest.json", '"size": ', '"size":  '), "manifest.json is not what was written"),
-    (lambda s: shutil.rmtree(s / "features"), "features/c/3/0/0 is missing"),
+    (lambda s: shutil.rmtree(s / "features"), "features/c.3.0.0 is missing"),
 ]
 
 

@@ -80,24 +80,24 @@ def test_verify_tells_and_repairs(project: Project) -> None:
     done = features(project, "verify", TRAIN)
     assert done.code == 0
     assert re.match(r"verify: \d+ files, \d+ MB of data/features/train.zarr are what was written$", done.out.strip())
-    shard = project.folder / TRAIN / "features/c/1/0/0"
+    shard = project.folder / TRAIN / "features/c.1.0.0"
     good = shard.read_bytes()
     shard.unlink()
     shard.write_bytes(good[:-1])
     done = features(project, "verify", TRAIN)
     assert done.code == 1
     first, last = done.out.strip().splitlines()
-    assert first.startswith(f"{TRAIN}: shard 1 (clips 32 to 63), features/c/1/0/0 is cut short: ")
+    assert first.startswith(f"{TRAIN}: shard 1 (clips 32 to 63), features/c.1.0.0 is cut short: ")
     assert last.endswith(f"run: features verify --repair {TRAIN}")
     faults = json.loads(features(project, "verify", TRAIN, "--json").out)["faults"]
     assert [(fault["shard"], fault["clips"]) for fault in faults] == [(1, [32, 63])]
     done = features(project, "verify", TRAIN, "--repair")
     assert done.code == 0, done.err
-    assert done.out.strip().splitlines()[-1] == f"verify: repaired 1 files of {TRAIN}: features/c/1/0/0"
+    assert done.out.strip().splitlines()[-1] == f"verify: repaired 1 files of {TRAIN}: features/c.1.0.0"
     assert shard.read_bytes() == good
 
 
-@pytest.mark.parametrize("broken", ["waveform/c/0/0", "label/c/0", "source_row/c/0", "digest/c/0/0", "manifest.json"])
+@pytest.mark.parametrize("broken", ["waveform/c.0.0", "label/c/0", "source_row/c/0", "digest/c/0/0", "manifest.json"])
 def test_waveforms_are_repaired_from_the_npz(project: Project, broken: str) -> None:
     path = project.folder / "data/split/train.zarr" / broken
     good = path.read_bytes()

@@ -117,13 +117,13 @@ def test_damage_that_reaches_dvcs_cache_is_repaired_there_too(reproduced: tuple[
     """Store, shard cache and DVC's cache are links to one file, so a byte that flips in it flips in all."""
     project, _ = reproduced
     store = project.folder / "data/features/train.zarr"
-    shard = store / "features/c/0/0/0"
+    shard = store / "features/c.0.0.0"
     good = contents(store)
     assert shard.stat().st_nlink == 3
     shard.chmod(0o644)
     with shard.open("r+b") as file:
         file.seek(1000)
-        file.write(bytes([good["features/c/0/0/0"][1000] ^ 8]))
+        file.write(bytes([good["features/c.0.0.0"][1000] ^ 8]))
     done = project.run("python", "-m", "pipeline.features_command", "verify", str(store), "--repair")
     assert done.code == 0, done.err
     assert "DVC's cache held 1 of them damaged too" in done.out
