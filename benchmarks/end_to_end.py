@@ -29,7 +29,7 @@ from features.transform import FeatureSpec, transform
 from features.verify import verify
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
-LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=256, codec="lz4")
+LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=256, codec="none")
 WORKERS = len(os.sched_getaffinity(0))
 
 

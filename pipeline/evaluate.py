@@ -10,7 +10,7 @@ import typer
 from features.errors import InputError
 from features.publish import publish
 from features.store import FeatureStore
-from features.streaming import scoring_batches
+from features.streaming import damage_as_input_error, scoring_batches
 from models.evaluation import answer, score
 from pipeline.stage import run, say
 
@@ -26,7 +26,8 @@ def main(model: Annotated[str, typer.Argument(help="A name under models in param
     store = FeatureStore.open(TEST)
     words = store.attributes["words"]
     labels, rows = store.labels, store.source_rows
-    answers = answer(trained, scoring_batches(TEST, BATCH_CLIPS))
+    with damage_as_input_error():
+        answers = answer(trained, scoring_batches(TEST, BATCH_CLIPS))
     result = score(labels, answers, words)
     predictions = trained.with_name("predictions.csv")
     metrics = Path(f"metrics/{model}.json")
