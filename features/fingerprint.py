@@ -1,18 +1,15 @@
 """What makes two shards the same: their clips, the settings, and the version of the code that computes them."""
 
-import ast
 import hashlib
 import json
-from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from features.code import code_fingerprint, sources_of
 from features.layout import StoreSpec
 from features.transform import FeatureSpec
 
@@ -38,45 +35,11 @@ class Version(BaseModel):
     libraries: dict[str, str]
 
 
-def code_fingerprint(sources: Iterable[str]) -> str:
-    """Fingerprint of Python modules that comments, docstrings and layout do not change.
-
-    Parameters
-    ----------
-    sources : iterable of str
-        The text of each module.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits.
-
-    Examples
-    --------
-    >>> code_fingerprint(["x = 1"]) == code_fingerprint(["x  =  1  # one"])
-    True
-    """
-    hasher = hashlib.blake2b(digest_size=16)
-    for source in sources:
-        tree = ast.parse(source)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                # A string that stands alone does nothing, be it a docstring or one under an attribute.
-                node.body = [child for child in node.body if not _is_text(child)] or [ast.Pass()]
-        hasher.update(ast.unparse(tree).encode() + b"\0")
-    return hasher.hexdigest()
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
 @cache
 def current_version() -> Version:
     """Version of what is installed here; imports none of it."""
-    origins = [spec.origin for spec in map(find_spec, CODE) if spec and spec.origin]
     return Version(
-        code=code_fingerprint(Path(origin).read_text() for origin in origins),
+        code=code_fingerprint(sources_of(CODE)),
         libraries={library: version(library) for library in LIBRARIES},
     )
 

@@ -1,6 +1,6 @@
 """The two networks: one plain, one that hands each block's input on beside its output."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import keras
 import numpy as np
@@ -14,6 +14,8 @@ SMALLEST_SIDE = 2 ** len(BLOCKS)
 """Fewest bins and frames that leave something after the last pooling."""
 LOG_OFFSET = 1e-3
 """Magnitude that log compression starts from: 96 dB under the largest magnitude of a full-scale sine, 65."""
+
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class NetworkSpec(BaseModel):
@@ -34,6 +36,7 @@ def build_network(
     words: int,
     *,
     statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+    precision: Precision = "float32",
 ) -> keras.Model:
     """Build an untrained network.
 
@@ -50,6 +53,9 @@ def build_network(
     statistics : pair of float32 arrays of shape (frequency,), or None
         Mean and variance of the log magnitudes of each frequency, over the clips to train on: magnitudes are then
         compressed and normalised by the first layers. None feeds magnitudes to the first convolution as they are.
+    precision : {"float32", "bfloat16", "float16"}
+        What the blocks compute in. Weights and everything after the blocks are float32 in any case, because
+        normalisation and the dense layers stop learning in half the bits. It changes no weight's name or shape.
 
     Returns
     -------
@@ -65,6 +71,7 @@ def build_network(
         raise ValueError(
             f"features of shape {input_shape[:2]} are too small; expected at least {SMALLEST_SIDE} each way"
         )
+    trunk = "float32" if precision == "float32" else f"mixed_{precision}"
     magnitudes = keras.Input(input_shape, name="magnitude")
     x = magnitudes
     if statistics is not None:
@@ -75,10 +82,10 @@ def build_network(
         block_input = x
         for position, filters in enumerate(block, 1):
             name = f"conv{number}_{position}"
-            x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=name)(x)
+            x = layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=trunk, name=name)(x)
         if spec.skip_connections and number > 1:
-            x = layers.Concatenate(name=f"skip{number}")([x, block_input])
-        x = layers.MaxPooling2D(name=f"pool{number}")(x)
+            x = layers.Concatenate(dtype=trunk, name=f"skip{number}")([x, block_input])
+        x = layers.MaxPooling2D(dtype=trunk, name=f"pool{number}")(x)
     x = layers.Flatten()(x)
     x = layers.Dropout(spec.dropout)(x)
     x = layers.Dense(spec.dense_units, activation="relu", name="dense")(x)

@@ -1,13 +1,32 @@
+import math
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from models.networks import NetworkSpec
-from models.training import Epoch, TrainSpec, log_statistics, train
+from models.training import (
+    Epoch,
+    Timing,
+    Trained,
+    TrainSpec,
+    balanced_weights,
+    choose_precision,
+    log_statistics,
+    train,
+)
 
 NETWORK = NetworkSpec(skip_connections=False, dropout=0.1, dense_units=16)
 SHAPE = (24, 16)
-CLIPS = 192
+CLIPS = 200  # six batches of 32, and eight clips that open the next epoch
+WORDS = np.array([CLIPS, 0, 0])
 
 
 def tones(clips: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -25,6 +44,13 @@ def batches(clips: int, seed: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(tones(clips, seed)).batch(32)
 
 
+def stream(clips: int = CLIPS, dtype: str = "float32") -> Callable[[int], tf.data.Dataset]:
+    """An endless stream from which the first batches can be left out."""
+    features, labels = tones(clips, 0)
+    dataset = tf.data.Dataset.from_tensor_slices((features.astype(dtype), labels)).repeat()
+    return lambda first: dataset.batch(32).skip(first)
+
+
 def spec(**changes: object) -> TrainSpec:
     return TrainSpec.model_validate(
         {
@@ -32,6 +58,8 @@ def spec(**changes: object) -> TrainSpec:
             "epochs": 5,
             "learning_rate": 2e-3,
             "schedule": "cosine",
+            "early_stopping": 0,
+            "class_weights": "none",
             "compression": "log",
             "precision": "float32",
             "seed": 0,
@@ -40,41 +68,198 @@ def spec(**changes: object) -> TrainSpec:
     )
 
 
-@pytest.mark.parametrize("precision", ["float32", "auto"])
+def run(changes: dict[str, object] | None = None, **options: object) -> Trained:
+    options = {"clips_of_words": WORDS, **options}
+    return train(NETWORK, spec(**(changes or {})), stream(), batches(50, 1), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
 def test_training_learns_in_every_precision(precision: str) -> None:
-    batch_calls: list[int] = []
-    told: list[Epoch] = []
-    trained = train(
-        NETWORK,
-        spec(precision=precision, epochs=6),
-        batches(CLIPS, 0).repeat(),
-        batches(50, 1),
-        clips=CLIPS,
-        words=3,
-        on_batch=lambda batch, loss: batch_calls.append(batch),
-        on_epoch=told.append,
+    clips: list[int] = []
+    told: list[tuple[Epoch, Timing]] = []
+    trained = run(
+        {"precision": precision, "epochs": 6}, on_batch=clips.append, on_epoch=lambda *epoch: told.append(epoch)
     )
     assert trained.history[-1].accuracy > 0.95
     assert trained.best.val_accuracy > 0.9
-    assert batch_calls == [1, 2, 3, 4, 5, 6] * 6
-    assert told == trained.history
+    assert clips == [32] * 36
+    assert [epoch for epoch, _ in told] == trained.history
+    assert all(0 <= timing.waited < timing.seconds for _, timing in told)
+    # What is kept is float32, and scores as it did while training.
     assert {layer.compute_dtype for layer in trained.model.layers} == {"float32"}
+    val_loss, val_accuracy = evaluated(trained)
+    assert val_loss == pytest.approx(trained.best.val_loss, rel=1e-5)
+    assert val_accuracy == pytest.approx(trained.best.val_accuracy, rel=1e-5)
+
+
+def test_training_in_float16_follows_that_in_float32() -> None:
+    """In few and small steps, because processors compute float16 a hundred times slower."""
+    features, labels = tones(48, 0)
+    small = tf.data.Dataset.from_tensor_slices((features[:, :16], labels // 2)).repeat().batch(8)  # two of three bands
+    losses = {}
+    for precision in ("float32", "float16"):
+        settings = spec(precision=precision, batch_size=8, epochs=4, schedule="constant", learning_rate=5e-4)
+        trained = train(NETWORK, settings, small.skip, small.take(2), clips_of_words=np.array([32, 16]))
+        losses[precision] = [epoch.loss for epoch in trained.history]
+    assert losses["float16"] == pytest.approx(losses["float32"], rel=0.1)
+    assert losses["float16"][-1] < 0.9 * losses["float16"][0]
+
+
+def evaluated(trained: Trained) -> tuple[float, float]:
+    trained.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    loss, accuracy = trained.model.evaluate(batches(50, 1), verbose=0)
+    return loss, accuracy
+
+
+def test_auto_is_float32_where_there_is_no_gpu() -> None:
+    assert not tf.config.list_physical_devices("GPU"), "these tests are written for processors"
+    assert choose_precision("auto") == "float32"
+    assert choose_precision("bfloat16") == "bfloat16"
+
+
+def test_float16_features_are_cast_where_they_are_used() -> None:
+    trained = train(NETWORK, spec(), stream(dtype="float16"), batches(50, 1), clips_of_words=WORDS)
+    assert trained.best.val_accuracy > 0.9
 
 
 def test_the_best_epoch_by_validation_loss_is_kept() -> None:
     # A huge step size makes the losses jump, so that the last epoch is seldom the best.
     for seed in range(5):
-        unsteady = spec(schedule="constant", learning_rate=0.05, seed=seed)
-        validation = batches(50, 1)
-        trained = train(NETWORK, unsteady, batches(CLIPS, 0).repeat(), validation, clips=CLIPS, words=3)
+        trained = run({"schedule": "constant", "learning_rate": 0.05, "seed": seed})
         if trained.best is not trained.history[-1]:
             break
     else:
         pytest.fail("the last epoch was always the best")
     assert trained.best.val_loss == min(epoch.val_loss for epoch in trained.history)
-    val_loss, val_accuracy = trained.model.evaluate(validation, verbose=0)
-    assert val_loss == pytest.approx(trained.best.val_loss, rel=1e-5)
-    assert val_accuracy == pytest.approx(trained.best.val_accuracy, rel=1e-5)
+    assert evaluated(trained) == pytest.approx((trained.best.val_loss, trained.best.val_accuracy), rel=1e-5)
+
+
+def test_training_stops_when_validation_no_longer_improves() -> None:
+    unsteady = {"schedule": "constant", "learning_rate": 0.05, "epochs": 30}
+    trained = run({**unsteady, "early_stopping": 2})
+    assert len(trained.history) == trained.best.epoch + 2 < 30
+    whole = run({**unsteady, "epochs": len(trained.history) + 1})
+    assert whole.history[:-1] == trained.history
+
+
+def test_the_cosine_schedule_rises_and_falls_to_nothing() -> None:
+    rates = [epoch.learning_rate for epoch in run({"epochs": 4}).history]
+    assert rates == sorted(rates, reverse=True)
+    assert max(rates) <= 2e-3
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    assert {epoch.learning_rate for epoch in run({"schedule": "constant", "epochs": 2}).history} == {
+        float(np.float32(2e-3))
+    }
+
+
+def test_rare_words_weigh_more_if_asked() -> None:
+    weights = balanced_weights(np.array([90, 10, 0]))
+    np.testing.assert_allclose(weights, [100 / 180, 5, 0], rtol=1e-6)
+    counts = np.bincount(tones(CLIPS, 0)[1], minlength=3)
+    plain, weighted = (
+        train(NETWORK, spec(class_weights=which, epochs=1), stream(), batches(50, 1), clips_of_words=counts)
+        for which in ("none", "balanced")
+    )
+    assert plain.history != weighted.history
+    even = train(
+        NETWORK,
+        spec(class_weights="balanced", epochs=1),
+        stream(),
+        batches(50, 1),
+        clips_of_words=np.array([67, 67, 66]),
+    )
+    assert even.history[0].loss == pytest.approx(plain.history[0].loss, rel=0.01)
+
+
+def test_equal_settings_give_equal_networks() -> None:
+    first, second = run(), run()
+    assert first.history == second.history
+    for one, other in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert run({"seed": 1}).history != first.history
+
+
+def train_to(folder: Path) -> None:
+    """Train with a checkpoint after every step, and write down each step and the outcome."""
+    with (folder / "steps").open("a") as steps:
+
+        def tell(clips: int) -> None:
+            steps.write(f"{clips}\n")
+            steps.flush()
+
+        trained = run(checkpoint=folder / "c", key="k", checkpoint_s=0, on_batch=tell)
+    np.savez(folder / "weights.npz", *trained.model.get_weights())
+    (folder / "history").write_text(repr(trained.history))
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    spawn = multiprocessing.get_context("spawn")
+    for folder in (whole, killed):
+        folder.mkdir()
+    uninterrupted = spawn.Process(target=train_to, args=(whole,))
+    uninterrupted.start()
+    uninterrupted.join()
+    rng = np.random.default_rng(0)
+    kills = sorted(rng.choice(np.arange(1, 30), 5, replace=False).tolist())
+    for until in [*kills, math.inf]:
+        process = spawn.Process(target=train_to, args=(killed,))
+        process.start()
+        steps = killed / "steps"
+        while process.is_alive() and (not steps.exists() or done(steps) < until):
+            time.sleep(0.005)
+        if process.is_alive() and until < math.inf:
+            os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+    restarts = [int(line) // 32 for line in steps.read_text().split() if int(line) > 32]
+    assert len(restarts) == 5
+    assert any(step % 6 for step in restarts), "no kill struck in mid-epoch"
+    assert (killed / "history").read_text() == (whole / "history").read_text()
+    with np.load(killed / "weights.npz") as one, np.load(whole / "weights.npz") as other:
+        for name in one.files:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def done(steps: Path) -> int:
+    """Steps that are done, over all restarts."""
+    total = 0
+    for line in steps.read_text().split():
+        total = int(line) // 32 if int(line) > 32 else total + 1
+    return total
+
+
+def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path) -> None:
+    resumed: list[int] = []
+    options = {"checkpoint": tmp_path / "c", "on_resume": lambda before, batches: resumed.append(len(before))}
+    first = run({"epochs": 1}, key="a", **options)
+    again = run({"epochs": 1}, key="b", **options)
+    assert resumed == []
+    assert again.history == first.history
+    assert run({"epochs": 1}, key="b", **options).history == first.history
+    assert resumed == [1]
+    content = (tmp_path / "c").read_bytes()
+    for damaged in (content[:1000], content[:5000] + b"?" + content[5001:], b""):
+        (tmp_path / "c").write_bytes(damaged)
+        assert run({"epochs": 1}, key="b", **options).history == first.history
+    assert resumed == [1]
+
+
+def test_several_devices_share_a_batch() -> None:
+    """In a process of its own, whose processor is made to look like two devices."""
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(1) as pool:
+        several = pool.apply(train_on_two)
+    # Normalisation is over each device's part of a batch, so they agree at the beginning and not to the last digit.
+    assert several[0].loss == pytest.approx(run({"epochs": 1}).history[0].loss, rel=0.1)
+    assert several[-1].accuracy > 0.95
+
+
+def train_on_two() -> list[Epoch]:
+    processor = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert strategy.num_replicas_in_sync == 2
+    return run({"epochs": 6}, strategy=strategy).history
 
 
 def test_statistics_are_those_of_each_frequency() -> None:
@@ -86,13 +271,21 @@ def test_statistics_are_those_of_each_frequency() -> None:
 
 
 def test_the_notebooks_recipe_sees_magnitudes_as_they_are() -> None:
-    notebook = spec(compression="none", schedule="constant", epochs=1)
-    trained = train(NETWORK, notebook, batches(CLIPS, 0).repeat(), batches(50, 1), clips=CLIPS, words=3)
+    trained = run({"compression": "none", "schedule": "constant", "epochs": 1})
     assert [type(layer).__name__ for layer in trained.model.layers][:2] == ["InputLayer", "Conv2D"]
 
 
 @pytest.mark.parametrize(
-    "change", [{"epochs": 0}, {"learning_rate": 0.0}, {"batch_size": 1}, {"precision": "int8"}, {"optimiser": "sgd"}]
+    "change",
+    [
+        {"epochs": 0},
+        {"learning_rate": 0.0},
+        {"batch_size": 1},
+        {"precision": "int8"},
+        {"optimiser": "sgd"},
+        {"early_stopping": -1},
+        {"class_weights": {"yes": 2}},
+    ],
 )
 def test_bad_settings_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
