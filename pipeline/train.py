@@ -1,65 +1,124 @@
 """Stage ``train@<model>``: fit one network on the train set, choosing its epoch by the validation set."""
 
 import csv
+import hashlib
+import json
 from dataclasses import asdict, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from dvclive.live import Live
 
+from features.code import code_fingerprint, sources_of
 from features.errors import InputError
-from features.publish import publish
+from features.publish import publish, remove
 from features.store import FeatureStore
-from features.streaming import scoring_batches, training_batches
+from features.streaming import damage_as_input_error, scoring_batches, training_batches
 from models.networks import SMALLEST_SIDE, NetworkSpec
-from models.training import Epoch, TrainSpec, train
+from models.training import CHECKPOINT_S, Epoch, Timing, TrainSpec, adds_up_in_order, choose_precision, train
 from pipeline.params import read_section
 from pipeline.progress import progress
-from pipeline.stage import run, say
+from pipeline.stage import note, note_waiting, run, say
 
 TRAIN = Path("data/features/train.zarr")
 VALIDATION = Path("data/features/validation.zarr")
+CODE = ("features.order", "features.streaming", "models.networks", "models.training")
+"""Modules that decide which weights come out, beside the features."""
+LIBRARIES = ("keras", "tensorflow")
+STARVED = 0.05
+"""Share of an epoch spent waiting for data from which that is worth a word."""
 
 
-def main(model: Annotated[str, typer.Argument(help="A name under models in params.yaml.")]) -> None:
-    """Write artifacts/<model>/model.keras and history.csv with the settings of train and models.<model>."""
+def main(
+    model: Annotated[str, typer.Argument(help="A name under models in params.yaml.")],
+    checkpoint_s: Annotated[
+        float,
+        typer.Option("--checkpoint-every", envvar="CHECKPOINT_EVERY", min=0, help="Seconds between two checkpoints."),
+    ] = CHECKPOINT_S,
+) -> None:
+    """Write artifacts/<model>/model.keras, history.csv and live/ with the settings of train and models.<model>."""
     spec = read_section("train", TrainSpec)
     network = read_section(f"models.{model}", NetworkSpec)
-    store = FeatureStore.open(TRAIN)
+    store, validation = FeatureStore.open(TRAIN), FeatureStore.open(VALIDATION)
     if min(store.shape) < SMALLEST_SIDE:
         raise InputError(
             f"the features of {TRAIN} are {store.shape[0]} x {store.shape[1]}; expected at least {SMALLEST_SIDE} each "
             "way for the networks' poolings, so choose a larger features.n_fft or a smaller features.hop_length"
         )
+    if not adds_up_in_order():
+        note("GPUs add up in any order, so two runs with equal settings differ in their last digits")
     folder = Path("artifacts", model)
-    epochs = spec.epochs
-    with (
-        publish(folder / "model.keras", folder / "history.csv") as (model_aside, history_aside),
-        progress(f"training {model}", epochs * (store.clips // spec.batch_size) * spec.batch_size) as advance,
-    ):
+    checkpoint = Path(f".cache/training/{model}.npz")
+    live = Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=False)
+    precision = choose_precision(spec.precision)
 
-        def tell(epoch: Epoch) -> None:
-            say(
-                f"train: {model} {epoch.epoch}/{epochs}  loss {epoch.loss:.3f} acc {epoch.accuracy:.3f}  "
-                f"val_loss {epoch.val_loss:.3f} val_acc {epoch.val_accuracy:.3f}  {epoch.seconds:.0f} s"
+    def log(epoch: Epoch) -> None:
+        live.step = epoch.epoch
+        for name, value in asdict(epoch).items():
+            if name != "epoch":
+                live.log_metric(f"val/{name[4:]}" if name.startswith("val_") else f"train/{name}", value)
+        live.next_step()
+
+    def resume(before: list[Epoch], batches: int) -> None:
+        say(f"train: {model} goes on from a checkpoint after {len(before)} epochs and {batches} batches")
+        for epoch in before:
+            log(epoch)
+
+    def tell(epoch: Epoch, timing: Timing) -> None:
+        log(epoch)
+        say(
+            f"train: {model} {epoch.epoch}/{spec.epochs}  loss {epoch.loss:.3f} acc {epoch.accuracy:.3f}  "
+            f"val_loss {epoch.val_loss:.3f} val_acc {epoch.val_accuracy:.3f}  {timing.seconds:.0f} s, "
+            f"{timing.waiting:.1%} waiting"
+        )
+        if timing.waiting > STARVED:
+            note(
+                f"{model} waited for data {timing.waiting:.0%} of that epoch; a nearer disk, more memory to keep the "
+                "features in, store.dtype: float16 or store.codec: none would feed it faster"
             )
 
+    with (
+        publish(folder / "model.keras", folder / "history.csv", waiting=note_waiting) as (model_aside, history_aside),
+        progress(f"training {model}", spec.epochs * (store.clips // spec.batch_size) * spec.batch_size) as advance,
+        damage_as_input_error(),
+    ):
         trained = train(
             network,
             spec,
-            training_batches(TRAIN, spec.batch_size, spec.seed),
+            lambda first: training_batches(TRAIN, spec.batch_size, spec.seed, first_batch=first),
             scoring_batches(VALIDATION, spec.batch_size),
-            clips=store.clips,
-            words=len(store.attributes["words"]),
-            on_batch=lambda batch, loss: advance(spec.batch_size),
+            clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
+            checkpoint=checkpoint,
+            key=fingerprint(spec, network, store, validation),
+            checkpoint_s=checkpoint_s,
+            on_resume=resume,
+            on_batch=advance,
             on_epoch=tell,
         )
         trained.model.save(model_aside)
         with open(history_aside, "w", newline="") as file:
-            table = csv.DictWriter(file, [field.name for field in fields(Epoch) if field.name != "seconds"])
+            table = csv.DictWriter(file, [field.name for field in fields(Epoch)])
             table.writeheader()
-            table.writerows({k: v for k, v in asdict(epoch).items() if k != "seconds"} for epoch in trained.history)
-    say(f"train: {model}, best epoch {trained.best.epoch} -> {folder / 'model.keras'}")
+            table.writerows(asdict(epoch) for epoch in trained.history)
+    live.end()
+    remove(checkpoint)
+    early = f" of {len(trained.history)}, stopped early" if len(trained.history) < spec.epochs else ""
+    say(f"train: {model} in {precision}, best epoch {trained.best.epoch}{early} -> {folder / 'model.keras'}")
+
+
+def fingerprint(spec: TrainSpec, network: NetworkSpec, *stores: FeatureStore) -> str:
+    """What is being trained, so that a checkpoint of something else is not taken for it."""
+    parts = [
+        spec.model_dump(),
+        network.model_dump(),
+        [[store.attributes["spec_hash"], store.attributes["source_digest"]] for store in stores],
+        code_fingerprint(sources_of(CODE)),
+        {library: version(library) for library in LIBRARIES},
+    ]
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ SMALL_PARAMS: dict[str, Any] = {
         "epochs": 1,
         "learning_rate": 0.001,
         "schedule": "cosine",
+        "early_stopping": 0,
+        "class_weights": "none",
         "compression": "log",
         "precision": "auto",
         "seed": 0,

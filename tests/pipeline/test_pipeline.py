@@ -85,6 +85,85 @@ def test_dvc_shows_metrics_and_plots(reproduced: tuple[Project, Finished]) -> No
     assert {"accuracy", "loss", "confusion_base", "confusion_skip"} <= set(plots)
 
 
+AFTER_SPLIT = {"split"} | FEATURIZE | BASE | SKIP
+TRAINED = BASE | SKIP
+# setting                  | another value | which stages DVC runs then
+SETTINGS = [
+    ("data.npz",                 "other.npz",  AFTER_SPLIT),
+    ("synthesize.clips",         130,          ALL),
+    ("synthesize.seed",          1,            ALL),
+    ("split.test_fraction",      0.2,          AFTER_SPLIT),
+    ("split.validation_fraction", 0.2,         AFTER_SPLIT),
+    ("split.seed",               1,            AFTER_SPLIT),
+    ("features.kind",            "power",      FEATURIZE | TRAINED),
+    ("features.n_fft",           128,          FEATURIZE | TRAINED),
+    ("features.hop_length",      32,           FEATURIZE | TRAINED),
+    ("features.window",          "hamming",    FEATURIZE | TRAINED),
+    ("store.dtype",              "float16",    FEATURIZE | TRAINED),
+    ("store.chunk_clips",        16,           FEATURIZE | TRAINED),
+    ("store.shard_clips",        64,           FEATURIZE | TRAINED),
+    ("store.codec",              "zstd",       FEATURIZE | TRAINED),
+    ("train.batch_size",         8,            TRAINED),
+    ("train.epochs",             2,            TRAINED),
+    ("train.learning_rate",      0.01,         TRAINED),
+    ("train.schedule",           "constant",   TRAINED),
+    ("train.early_stopping",     3,            TRAINED),
+    ("train.class_weights",      "balanced",   TRAINED),
+    ("train.compression",        "none",       TRAINED),
+    ("train.precision",          "float32",    TRAINED),
+    ("train.seed",               1,            TRAINED),
+    ("models.base.skip_connections", True,     BASE),
+    ("models.base.dropout",      0.1,          BASE),
+    ("models.base.dense_units",  8,            BASE),
+    ("models.skip.skip_connections", False,    SKIP),
+    ("models.skip.dropout",      0.1,          SKIP),
+    ("models.skip.dense_units",  8,            SKIP),
+]  # fmt: skip
+RUN_TIME = {
+    "WORKERS": "1",
+    "FEATURES_CACHE": "elsewhere",
+    "FEATURES_CACHE_SIZE": "1GB",
+    "SCHEDULER": "tcp://127.0.0.1:1",
+    "CHECKPOINT_EVERY": "1",
+}
+
+
+def would_run(project: Project, env: dict[str, str] | None = None) -> set[str]:
+    """Stages that DVC would run, those included that only wait for another's output."""
+    return ran(project.run("dvc", "repro", "--dry", "--force-downstream", env=env))
+
+
+@pytest.mark.parametrize(("setting", "value", "expected"), SETTINGS)
+def test_a_setting_reruns_what_depends_on_it(
+    reproduced: tuple[Project, Finished], setting: str, value: object, expected: set[str]
+) -> None:
+    project, _ = reproduced
+    params = project.folder / "params.yaml"
+    before = params.read_text()
+    shutil.copy(project.folder / "data/demo/speech_wav_8000.npz", project.folder / "other.npz")
+    try:
+        project.set(**{setting: value})
+        assert would_run(project) == expected
+    finally:
+        params.write_text(before)
+
+
+def test_every_setting_is_in_that_table(reproduced: tuple[Project, Finished]) -> None:
+    def leaves(value: object, path: str) -> list[str]:
+        if not isinstance(value, dict):
+            return [path]
+        return [leaf for name, below in value.items() for leaf in leaves(below, f"{path}.{name}" if path else name)]
+
+    project, _ = reproduced
+    params = YAML(typ="safe").load(project.folder / "params.yaml")
+    assert sorted(leaves(params, "")) == sorted(setting for setting, _, _ in SETTINGS)
+
+
+def test_run_time_settings_rerun_nothing(reproduced: tuple[Project, Finished]) -> None:
+    project, _ = reproduced
+    assert would_run(project, RUN_TIME) == set()
+
+
 # what changes                                             | which stages run, and no other
 CHANGES = [
     ({}, set()),
@@ -147,6 +226,8 @@ def test_the_notebooks_recipe_is_one_setting_away(make_repository: Callable[[], 
         "epochs": 10,
         "learning_rate": 1e-4,
         "schedule": "constant",
+        "early_stopping": 0,
+        "class_weights": "none",
         "compression": "none",
         "precision": "float32",
         "seed": 0,
