@@ -17,15 +17,24 @@ from features.errors import InputError
 from features.publish import publish, remove
 from features.store import FeatureStore
 from features.streaming import damage_as_input_error, scoring_batches, training_batches
+from models.devices import adds_up_in_order, choose_precision
+from models.learner import TrainSpec
 from models.networks import SMALLEST_SIDE, NetworkSpec
-from models.training import CHECKPOINT_S, Epoch, Timing, TrainSpec, adds_up_in_order, choose_precision, train
+from models.training import CHECKPOINT_S, Epoch, Timing, train
 from pipeline.params import read_section
 from pipeline.progress import progress
 from pipeline.stage import note, note_waiting, run, say
 
 TRAIN = Path("data/features/train.zarr")
 VALIDATION = Path("data/features/validation.zarr")
-CODE = ("features.order", "features.streaming", "models.networks", "models.training")
+CODE = (
+    "features.order",
+    "features.streaming",
+    "models.devices",
+    "models.learner",
+    "models.networks",
+    "models.training",
+)
 """Modules that decide which weights come out, beside the features."""
 LIBRARIES = ("keras", "tensorflow")
 STARVED = 0.05

@@ -11,17 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.devices import choose_precision
+from models.learner import TrainSpec, balanced_weights
 from models.networks import NetworkSpec
-from models.training import (
-    Epoch,
-    Timing,
-    Trained,
-    TrainSpec,
-    balanced_weights,
-    choose_precision,
-    log_statistics,
-    train,
-)
+from models.training import Epoch, Timing, Trained, log_statistics, train
 
 NETWORK = NetworkSpec(skip_connections=False, dropout=0.1, dense_units=16)
 SHAPE = (24, 16)

@@ -8,8 +8,8 @@ from features.errors import InputError
 from features.layout import StoreSpec
 from features.sets import SplitSpec
 from features.transform import FeatureSpec
+from models.learner import TrainSpec
 from models.networks import NetworkSpec
-from models.training import TrainSpec
 from pipeline.params import DataSpec, read_section
 
 SPECS = {

@@ -213,6 +213,37 @@ def test_damage_that_reaches_dvcs_cache_is_repaired_there_too(reproduced: tuple[
     assert ran(project.run("dvc", "repro")) == set()
 
 
+def test_an_experiment_compares_itself_with_what_was_there(reproduced: tuple[Project, Finished]) -> None:
+    project, _ = reproduced
+    first = project.run("git", "show", "HEAD:params.yaml").out
+    (project.folder / "params.yaml").write_text(first)
+    assert project.run("dvc", "repro").code == 0
+    for command in (["git", "add", "--all"], ["git", "commit", "--quiet", "--message", "trained"]):
+        assert project.run(*command).code == 0
+    done = project.run("dvc", "exp", "run", "--name", "wider", "-S", "models.skip.dense_units=24")
+    assert ran(done) == SKIP
+
+    shown = json.loads(project.run("dvc", "exp", "show", "--json").out)
+    (experiment,) = shown[1]["experiments"]
+    assert experiment["name"] == "wider"
+    values = experiment["revs"][0]["data"]
+    assert values["params"]["params.yaml"]["data"]["models"]["skip"]["dense_units"] == 24
+    assert {"metrics/base.json", "metrics/skip.json"} <= set(values["metrics"])
+
+    changed = json.loads(project.run("dvc", "metrics", "diff", "--json").out)["diff"]
+    assert "metrics/base.json" not in changed
+    assert {"accuracy", "loss"} >= set(changed["metrics/skip.json"]) & {"accuracy", "loss"} != set()
+
+    done = project.run("dvc", "plots", "diff", "--json")
+    assert done.code == 0, done.err
+    plots = json.loads(done.out)["data"]
+    for name, column in (("accuracy", "accuracy"), ("loss", "loss")):
+        (plot,) = plots[name]
+        assert sorted(plot["revisions"]) == ["HEAD", "workspace"]
+        points = plot["datapoints"] if "datapoints" in plot else plot["content"]
+        assert column in json.dumps(points)
+
+
 def test_the_notebooks_recipe_is_one_setting_away(make_repository: Callable[[], Project]) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     recipe = re.search(r"dvc exp run -S '(train=\{[^']*\})'", readme)

@@ -10,6 +10,9 @@ import keras
 import numpy as np
 import pytest
 from conftest import Project, copy_product, write_waveforms
+from test_closure import closure
+
+from pipeline.train import CODE
 
 CHECKPOINT = ".cache/training/base.npz"
 
@@ -86,6 +89,11 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(project: Project) ->
     assert done.code == 0, done.err
     assert "goes on" not in done.out
     assert "best epoch 1 ->" in done.out
+
+
+def test_no_module_that_decides_weights_is_left_out_of_the_fingerprint() -> None:
+    models = {file.removesuffix(".py").replace("/", ".") for file in closure("pipeline.train") if "models/" in file}
+    assert set(CODE) == models - {"models.__init__", "models.checkpoint"} | {"features.order", "features.streaming"}
 
 
 def test_damage_that_training_meets_is_one_sentence(project: Project) -> None:

@@ -1,0 +1,181 @@
+"""A network that learns: its optimizer, and the steps that are taken with both."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.devices import choose_precision
+from models.networks import NetworkSpec, build_network
+
+WARMUP_SHARE = 0.1
+"""Share of all steps in which the cosine schedule rises to the learning rate."""
+
+
+class TrainSpec(BaseModel):
+    """How a network is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    """Adam's step size; with the cosine schedule, the largest."""
+    schedule: Literal["cosine", "constant"]
+    """``cosine`` rises in the first tenth of the steps and falls to 0 at the last."""
+    early_stopping: Annotated[int, Field(ge=0)]
+    """Epochs without a smaller validation loss after which training ends; 0 trains to the last."""
+    class_weights: Literal["none", "balanced"]
+    """``balanced``: each word counts the same in the loss, however many clips of it there are."""
+    compression: Literal["log", "none"]
+    """``log``: the network's first layers take the log of magnitudes and normalise each frequency."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    """``auto``: the fastest precision that is known to learn on the device; see :func:`choose_precision`."""
+    seed: Annotated[int, Field(ge=0)]
+
+
+def balanced_weights(clips_of_words: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Weight of a clip of each word, so that all words weigh the same and a clip weighs 1 on average.
+
+    Examples
+    --------
+    >>> balanced_weights(np.array([30, 10, 0])).round(3)
+    array([0.667, 2.   , 0.   ], dtype=float32)
+    """
+    present = clips_of_words > 0
+    weights = clips_of_words.sum() / (present.sum() * np.maximum(clips_of_words, 1))
+    return np.where(present, weights, 0).astype(np.float32)
+
+
+class Learner:
+    """A network, its optimizer, and the steps that are taken with them.
+
+    Parameters
+    ----------
+    network : NetworkSpec
+    spec : TrainSpec
+    shape : tuple of int
+        (frequency, time, 1).
+    statistics : pair of float32 arrays of shape (frequency,), or None
+        As :func:`~models.networks.build_network` takes them.
+    clips_of_words : int64 array, shape (words,)
+        Clips of each word in the training set.
+    steps : int
+        Steps of the whole training, which the learning rate is scheduled over.
+    strategy : tf.distribute.Strategy
+
+    Attributes
+    ----------
+    model : keras.Model
+        The network as it stands, computing in the precision of the settings.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        spec: TrainSpec,
+        shape: tuple[int, ...],
+        statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+        clips_of_words: NDArray[np.int64],
+        steps: int,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
+        precision = choose_precision(spec.precision)
+        words = len(clips_of_words)
+        self._strategy = strategy
+        self._batch_size = spec.batch_size
+        self._weights = tf.constant(
+            balanced_weights(clips_of_words) if spec.class_weights == "balanced" else np.ones(words, np.float32)
+        )
+        with strategy.scope():
+            keras.utils.set_random_seed(spec.seed)
+            self.model = build_network(network, shape, words, statistics=statistics, precision=precision)
+            self._optimizer = keras.optimizers.Adam(_learning_rate(spec, steps))
+            if precision == "float16":
+                self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
+            self._optimizer.build(self.model.trainable_variables)
+        self._scorer = self.model
+        if precision != "float32":
+            self._scorer = build_network(network, shape, words, statistics=statistics)
+        self._take_step = tf.function(self._distributed_step, reduce_retracing=True)
+        self._score_batch = tf.function(self._score, reduce_retracing=True)
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimizer's, for its next step."""
+        return float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
+
+    def state(self) -> dict[str, list[NDArray[Any]]]:
+        """Values of all variables: weights, random seeds, the optimizer's."""
+        return {name: [np.asarray(variable) for variable in variables] for name, variables in self._variables().items()}
+
+    def restore(self, state: dict[str, list[NDArray[Any]]]) -> None:
+        """Set all variables."""
+        for name, variables in self._variables().items():
+            for variable, value in zip(variables, state[name], strict=True):
+                variable.assign(value)
+
+    def _variables(self) -> dict[str, list[keras.Variable]]:
+        return {"model": self.model.variables, "optimizer": self._optimizer.variables}
+
+    def batches(self, dataset: tf.data.Dataset) -> Iterator[Any]:
+        """Iterate over batches; each goes to the devices in equal parts."""
+        several = self._strategy.num_replicas_in_sync > 1
+        return iter(self._strategy.experimental_distribute_dataset(dataset) if several else dataset)
+
+    def step(self, batch: Any) -> tuple[float, int]:
+        """Take one step; mean loss of the batch, and how many of its clips were named right."""
+        loss, correct = self._take_step(batch)
+        return float(loss), int(correct)
+
+    def _distributed_step(self, batch: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        losses, correct = self._strategy.run(self._replica_step, args=batch)
+        total = tf.distribute.ReduceOp.SUM
+        return self._strategy.reduce(total, losses, axis=None), self._strategy.reduce(total, correct, axis=None)
+
+    def _replica_step(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            logits = self.model(tf.cast(features, tf.float32), training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits) * tf.gather(self._weights, labels)
+            loss = tf.reduce_sum(losses) / self._batch_size
+            scaled = self._optimizer.scale_loss(loss)
+        variables = self.model.trainable_variables
+        self._optimizer.apply(tape.gradient(scaled, variables), variables)
+        return loss, _count_right(logits, labels)
+
+    def score(self, batches: tf.data.Dataset) -> tuple[float, float]:
+        """Mean loss and share of right answers over finite batches, in float32."""
+        if self._scorer is not self.model:
+            self._scorer.set_weights(self.model.get_weights())
+        clips, loss, correct = 0, 0.0, 0
+        for features, labels in batches:
+            batch_loss, batch_correct = self._score_batch(features, labels)
+            clips, loss, correct = clips + len(labels), loss + float(batch_loss), correct + int(batch_correct)
+        return loss / clips, correct / clips
+
+    def _score(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = self._scorer(tf.cast(features, tf.float32), training=False)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return tf.reduce_sum(losses), _count_right(logits, labels)
+
+    def finished(self, weights: list[NDArray[np.float32]]) -> keras.Model:
+        """The network in float32 with such weights."""
+        self._scorer.set_weights(weights)
+        return self._scorer
+
+
+def _count_right(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int64))
+
+
+def _learning_rate(spec: TrainSpec, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    if spec.schedule == "constant":
+        return spec.learning_rate
+    warmup = max(1, round(steps * WARMUP_SHARE))
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warmup), warmup_target=spec.learning_rate, warmup_steps=warmup
+    )
