@@ -228,8 +228,11 @@ def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path) -> None:
     again = run({"epochs": 1}, key="b", **options)
     assert resumed == []
     assert again.history == first.history
-    assert run({"epochs": 1}, key="b", **options).history == first.history
+    finished = run({"epochs": 1}, key="b", **options)
     assert resumed == [1]
+    assert finished.history == first.history
+    for one, same in zip(finished.model.get_weights(), first.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, same)
     content = (tmp_path / "c").read_bytes()
     for damaged in (content[:1000], content[:5000] + b"?" + content[5001:], b""):
         (tmp_path / "c").write_bytes(damaged)
