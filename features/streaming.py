@@ -131,7 +131,7 @@ def _read(
     steady_heap()
     labels = store.labels.astype(np.int64)
     dtype = store.layout.dtype
-    windows = _Memory((WINDOW_CHUNKS * store.chunk_clips, *store.shape), dtype)
+    windows = _Memory((min(WINDOW_CHUNKS * store.chunk_clips, store.clips), *store.shape), dtype)
     chunk = _Memory((store.chunk_clips, *store.shape), dtype)
 
     def read(number: np.int64) -> tuple[NDArray[Any], NDArray[np.int64]]:

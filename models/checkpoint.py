@@ -1,6 +1,7 @@
 """Checkpoints: all that a training needs to go on as if nothing had happened, in one file that appears whole."""
 
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,6 @@ class Checkpoint:
                 arrays = {
                     name: [file[f"{name}/{place}"] for place in range(count)] for name, count in about["arrays"].items()
                 }
-        except (FileNotFoundError, BadZipFile, ValueError, KeyError, EOFError):
-            return None
+        except (OSError, BadZipFile, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zlib.error):
+            return None  # the last four: what zipfile says to damage in its directory
         return cls(key, about["numbers"], arrays)

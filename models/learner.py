@@ -23,10 +23,10 @@ class TrainSpec(BaseModel):
 
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """Adam's step size; with the cosine schedule, the largest."""
     schedule: Literal["cosine", "constant"]
-    """``cosine`` rises in the first tenth of the steps and falls to 0 at the last."""
+    """``cosine`` rises from 0 in the first tenth of the steps and falls towards 0 in the others."""
     early_stopping: Annotated[int, Field(ge=0)]
     """Epochs without a smaller validation loss after which training ends; 0 trains to the last."""
     class_weights: Literal["none", "balanced"]
@@ -35,7 +35,7 @@ class TrainSpec(BaseModel):
     """``log``: the network's first layers take the log of magnitudes and normalise each frequency."""
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     """``auto``: the fastest precision that is known to learn on the device; see :func:`choose_precision`."""
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def balanced_weights(clips_of_words: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -175,7 +175,9 @@ def _count_right(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 def _learning_rate(spec: TrainSpec, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     if spec.schedule == "constant":
         return spec.learning_rate
-    warmup = max(1, round(steps * WARMUP_SHARE))
+    warmup = round(steps * WARMUP_SHARE)
+    if not warmup:
+        return keras.optimizers.schedules.CosineDecay(spec.learning_rate, steps)
     return keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warmup), warmup_target=spec.learning_rate, warmup_steps=warmup
+        0.0, steps - warmup, warmup_target=spec.learning_rate, warmup_steps=warmup
     )

@@ -4,6 +4,7 @@ The order of everything is a function of the settings, so a training that goes o
 and the history of one that was never stopped, to the last bit where the device adds up in one order.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -65,7 +66,7 @@ class Trained:
 
 
 @dataclass
-class _Progress:
+class Progress:
     """How far a training is: the numbers of a checkpoint."""
 
     step: int = 0
@@ -78,9 +79,11 @@ class _Progress:
 
     @property
     def best(self) -> Epoch:
-        return min(self.history, key=lambda epoch: epoch.val_loss)
+        """The epoch of least validation loss."""
+        return min(self.history, key=lambda epoch: (math.isnan(epoch.val_loss), epoch.val_loss))
 
     def patience_is_over(self, epochs: int) -> bool:
+        """Whether so many epochs have gone by since the best."""
         return bool(epochs and self.history and len(self.history) - self.best.epoch >= epochs)
 
 
@@ -103,7 +106,8 @@ def log_statistics(batches: tf.data.Dataset) -> tuple[NDArray[np.float32], NDArr
         total = total + logarithm.sum(axis=(0, 2, 3))
         squares = squares + np.square(logarithm).sum(axis=(0, 2, 3))
     mean = total / count
-    return np.asarray(mean, np.float32), np.asarray(squares / count - np.square(mean), np.float32)
+    variance = np.maximum(squares / count - np.square(mean), 0)  # rounding can make none a little less than none
+    return np.asarray(mean, np.float32), np.asarray(variance, np.float32)
 
 
 def train(
@@ -161,13 +165,13 @@ def train(
         statistics = log_statistics(first.take(min(steps, max(1, STATISTICS_CLIPS // spec.batch_size))))
     shape = tuple(first.element_spec[0].shape[1:])
     learner = Learner(network, spec, shape, statistics, clips_of_words, steps * spec.epochs, strategy)
-    progress = _Progress()
+    progress = Progress()
     best_weights: list[NDArray[np.float32]] = []
 
     saved = Checkpoint.load(checkpoint, key) if checkpoint else None
     if saved:
         history = [Epoch(**epoch) for epoch in saved.numbers.pop("history")]
-        progress = _Progress(**saved.numbers, history=history)
+        progress = Progress(**saved.numbers, history=history)
         best_weights = saved.arrays.pop("best")
         learner.restore(saved.arrays)
         on_resume(history, progress.step)
@@ -182,22 +186,24 @@ def train(
         batches = learner.batches(training(epoch * steps + progress.step))
         seconds = waited = 0.0
         last_saved = time.monotonic()
-        while progress.step < steps:
-            started = time.monotonic()
-            batch = next(batches)
-            arrived = time.monotonic()
-            loss, correct = learner.step(batch)
-            progress.step += 1
-            progress.loss += loss
-            progress.correct += correct
-            ended = time.monotonic()
-            seconds += ended - started
-            waited += arrived - started
-            on_batch(spec.batch_size)
-            if progress.step < steps and ended - last_saved >= checkpoint_s:
-                save()
-                last_saved = time.monotonic()
-        del batches  # an endless stream must not outlive its use: it can hang the interpreter's exit
+        try:
+            while progress.step < steps:
+                started = time.monotonic()
+                batch = next(batches)
+                arrived = time.monotonic()
+                loss, correct = learner.step(batch)
+                progress.step += 1
+                progress.loss += loss
+                progress.correct += correct
+                ended = time.monotonic()
+                seconds += ended - started
+                waited += arrived - started
+                on_batch(spec.batch_size)
+                if progress.step < steps and ended - last_saved >= checkpoint_s:
+                    save()
+                    last_saved = time.monotonic()
+        finally:
+            del batches  # an endless stream that is still read when the interpreter ends can hang it
         val_loss, val_accuracy = learner.score(validation)
         result = Epoch(
             epoch + 1,
@@ -207,7 +213,7 @@ def train(
             val_loss,
             val_accuracy,
         )
-        progress = _Progress(history=[*progress.history, result])
+        progress = Progress(history=[*progress.history, result])
         if progress.best is result:
             best_weights = learner.model.get_weights()
         save()

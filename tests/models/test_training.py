@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.checkpoint import Checkpoint
 from models.devices import choose_precision
 from models.learner import TrainSpec, balanced_weights
 from models.networks import NetworkSpec
-from models.training import Epoch, Timing, Trained, log_statistics, train
+from models.training import Epoch, Progress, Timing, Trained, log_statistics, train
 
 NETWORK = NetworkSpec(skip_connections=False, dropout=0.1, dense_units=16)
 SHAPE = (24, 16)
@@ -234,10 +235,26 @@ def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path) -> None:
     for one, same in zip(finished.model.get_weights(), first.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, same)
     content = (tmp_path / "c").read_bytes()
-    for damaged in (content[:1000], content[:5000] + b"?" + content[5001:], b""):
-        (tmp_path / "c").write_bytes(damaged)
-        assert run({"epochs": 1}, key="b", **options).history == first.history
+    (tmp_path / "c").write_bytes(content[:5000] + b"?" + content[5001:])
+    assert run({"epochs": 1}, key="b", **options).history == first.history
     assert resumed == [1]
+
+
+def test_no_damage_to_a_checkpoint_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    whole = Checkpoint("k", {"step": 3}, {"model": [np.arange(4.0), np.ones((2, 2))], "best": []})
+    whole.save(path)
+    content = path.read_bytes()
+    for at in range(len(content)):
+        for bit in (0, 3, 7):
+            path.write_bytes(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
+            loaded = Checkpoint.load(path, "k")
+            if loaded is not None:
+                assert loaded.numbers == whole.numbers
+                np.testing.assert_equal(loaded.arrays, whole.arrays)
+    for length in range(0, len(content), 50):
+        path.write_bytes(content[:length])
+        assert Checkpoint.load(path, "k") is None
 
 
 def test_several_devices_share_a_batch() -> None:
@@ -266,6 +283,23 @@ def test_statistics_are_those_of_each_frequency() -> None:
     np.testing.assert_allclose(variance, logarithm.var(axis=(0, 2, 3)), rtol=1e-4)
 
 
+def test_a_frequency_that_never_changes_can_be_normalised() -> None:
+    silent = np.zeros((1792, *SHAPE, 1), np.float32)
+    _, variance = log_statistics(tf.data.Dataset.from_tensor_slices((silent, np.zeros(1792))).batch(16))
+    assert (variance >= 0).all()
+
+
+def test_a_loss_that_is_no_number_is_never_the_best() -> None:
+    history = [Epoch(1, 0.1, 1, 0.1, math.nan, 0.1), Epoch(2, 0.1, 1, 0.1, 3.0, 0.1), Epoch(3, 0.1, 1, 0.1, 4.0, 0.1)]
+    assert Progress(history=history).best is history[1]
+
+
+def test_a_training_of_one_step_learns() -> None:
+    short = run({"epochs": 1, "batch_size": 32}, clips_of_words=np.array([40, 0, 0]))
+    untrained = run({"epochs": 1, "learning_rate": 1e-30}, clips_of_words=np.array([40, 0, 0]))
+    assert short.history[0].val_loss != untrained.history[0].val_loss
+
+
 def test_the_notebooks_recipe_sees_magnitudes_as_they_are() -> None:
     trained = run({"compression": "none", "schedule": "constant", "epochs": 1})
     assert [type(layer).__name__ for layer in trained.model.layers][:2] == ["InputLayer", "Conv2D"]
@@ -276,6 +310,8 @@ def test_the_notebooks_recipe_sees_magnitudes_as_they_are() -> None:
     [
         {"epochs": 0},
         {"learning_rate": 0.0},
+        {"learning_rate": math.inf},
+        {"seed": 2**32},
         {"batch_size": 1},
         {"precision": "int8"},
         {"optimiser": "sgd"},

@@ -110,6 +110,32 @@ def test_damage_that_training_meets_is_one_sentence(project: Project) -> None:
     assert not (project.folder / "artifacts/base/model.keras").exists()
 
 
+def test_a_training_that_diverges_leaves_no_network(project: Project) -> None:
+    project.set(**{"train.schedule": "constant", "train.learning_rate": 1e30})
+    done = project.stage("train", "base")
+    assert done.code == 2
+    assert "training base came to numbers that are none; expected a loss" in done.err
+    assert not (project.folder / "artifacts/base/model.keras").exists()
+    assert not (project.folder / CHECKPOINT).exists()
+
+
+def test_an_error_that_nobody_foresaw_does_not_hang(project: Project) -> None:
+    """With batches still being read, and slowly, when the interpreter ends."""
+    script = """
+import time
+from features.store import FeatureStore
+from models.learner import Learner
+from pipeline import train
+
+read = FeatureStore.read_chunk
+FeatureStore.read_chunk = lambda *arguments: (time.sleep(0.05), read(*arguments))
+Learner.step = lambda *arguments: 1 / 0
+train.main("base", 30.0)
+"""
+    with project.start(sys.executable, "-c", script) as process:
+        assert process.wait(timeout=100) == 1
+
+
 def test_training_ends_early_and_says_so(project: Project) -> None:
     project.set(
         **{"train.epochs": 30, "train.early_stopping": 1, "train.schedule": "constant", "train.learning_rate": 0.05}
