@@ -1,5 +1,7 @@
 """What computes: which devices there are, how they share the work, and in which precision they do it."""
 
+from typing import Literal
+
 import tensorflow as tf
 
 from models.networks import Precision
@@ -8,14 +10,14 @@ BFLOAT16_CAPABILITY = (8, 0)
 """Compute capability from which GPUs multiply bfloat16 in hardware."""
 
 
-def choose_precision(precision: str) -> Precision:
+def choose_precision(precision: Literal["auto"] | Precision) -> Precision:
     """What to compute in on the devices at hand.
 
     ``auto`` is bfloat16 where every GPU has it in hardware, and float32 on anything else. On processors, bfloat16 is
     slow without AMX, and with it TensorFlow 2.16 lost most trainings to single broken steps.
     """
     if precision != "auto":
-        return precision  # type: ignore[return-value]  # pydantic has checked it
+        return precision
     gpus = tf.config.list_physical_devices("GPU")
     capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
     fit = capabilities and all(each and each >= BFLOAT16_CAPABILITY for each in capabilities)

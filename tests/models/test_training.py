@@ -64,7 +64,7 @@ def spec(**changes: object) -> TrainSpec:
 
 def run(changes: dict[str, object] | None = None, **options: object) -> Trained:
     options = {"clips_of_words": WORDS, **options}
-    return train(NETWORK, spec(**(changes or {})), stream(), batches(50, 1), **options)  # type: ignore[arg-type]
+    return train(NETWORK, spec(**(changes or {})), stream(), batches(50, 1), **options)
 
 
 @pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
