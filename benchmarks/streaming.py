@@ -2,6 +2,7 @@
 
     uv run python benchmarks/streaming.py                       # 12,800 clips, five rounds
     uv run python benchmarks/streaming.py --clips 25600 --folder /scratch
+    uv run python benchmarks/streaming.py --codec lz4           # of a compressed store
 
 Every way gives batches of 32 float32 features of (130, 126, 1) and int64 labels. The page cache is warm, except in the
 last part: there the store's files are dropped from it before each pass, and reading them whole is the ceiling.
@@ -21,6 +22,7 @@ from end_to_end import LAYOUT, SPEC, WORKERS, read_all, synced, write_waveforms
 
 from features.cache import ShardCache
 from features.featurize import featurize
+from features.layout import StoreSpec
 from features.store import FeatureStore
 from features.streaming import training_batches
 
@@ -113,10 +115,10 @@ def show(taken: dict[str, list[float]], ours: str) -> None:
         )
 
 
-def measure(folder: Path, clips: int, rounds: int) -> None:
+def measure(folder: Path, clips: int, rounds: int, layout: StoreSpec) -> None:
     """Measure in a folder and print."""
     source = write_waveforms(folder / "w.zarr", clips)
-    featurize(source.path, folder / "f.zarr", SPEC, LAYOUT, ShardCache(folder / "cache"), workers=WORKERS)
+    featurize(source.path, folder / "f.zarr", SPEC, layout, ShardCache(folder / "cache"), workers=WORKERS)
     store = FeatureStore.open(folder / "f.zarr")
     files = write_records(store, folder / "records")
     features, labels = store.read(0, clips)[..., np.newaxis], store.labels.astype(np.int64)
@@ -153,10 +155,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--clips", type=int, default=12_800)
     arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--codec", default=LAYOUT.codec, help="store.codec of the features")
     arguments.add_argument("--folder", type=Path, help="where to put the data; a temporary folder by default")
     chosen = arguments.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
-        measure(Path(name), chosen.clips, chosen.rounds)
+        layout = StoreSpec.model_validate({**LAYOUT.model_dump(), "codec": chosen.codec})
+        measure(Path(name), chosen.clips, chosen.rounds, layout)
 
 
 if __name__ == "__main__":
