@@ -104,8 +104,40 @@ def clips_of(chunks: NDArray[np.int64], chunk_clips: int, clips: int) -> NDArray
     >>> clips_of(np.array([2, 0]), chunk_clips=2, clips=5)
     array([4, 0, 1])
     """
-    numbers = (chunks[:, np.newaxis] * chunk_clips + np.arange(chunk_clips)).reshape(-1)
+    numbers = _places_of(chunks, chunk_clips)
     return numbers[numbers < clips]
+
+
+def rows_of(chunks: NDArray[np.int64], dealt: NDArray[np.int64], chunk_clips: int, clips: int) -> NDArray[np.int64]:
+    """In which row each place of some chunks comes to lie, when their clips are dealt out row by row.
+
+    Parameters
+    ----------
+    chunks, dealt : int64 arrays
+        As :meth:`Order.window` gives them; some of the clips need not be dealt.
+    chunk_clips, clips : int
+        As of :class:`Order`.
+
+    Returns
+    -------
+    int64 array, shape (len(chunks), chunk_clips)
+        What is not dealt, and what the last chunk has too few clips for, lies behind the rest.
+
+    Examples
+    --------
+    >>> rows_of(np.array([2, 0]), np.array([1, 0]), chunk_clips=2, clips=5)
+    array([[1, 2],
+           [0, 3]])
+    """
+    dealt_places = np.flatnonzero(_places_of(chunks, chunk_clips) < clips)[dealt]
+    places = np.arange(len(chunks) * chunk_clips)
+    rows = np.empty_like(places)
+    rows[np.concatenate([dealt_places, np.setdiff1d(places, dealt_places)])] = places
+    return rows.reshape(len(chunks), chunk_clips)
+
+
+def _places_of(chunks: NDArray[np.int64], chunk_clips: int) -> NDArray[np.int64]:
+    return (chunks[:, np.newaxis] * chunk_clips + np.arange(chunk_clips)).reshape(-1)
 
 
 def again_together(clips: int, chunk_clips: int, window_chunks: int, batch_clips: int) -> float:

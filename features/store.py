@@ -7,7 +7,7 @@ is the same to the byte for equal input: nothing in it records when or where it 
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from xxhash import xxh3_64_hexdigest
+from xxhash import xxh3_64, xxh3_64_hexdigest
 from zarr.codecs import BloscCodec
 from zarr.errors import ZarrUserWarning
 
@@ -38,6 +38,9 @@ from features.shard import (
 )
 
 SHUFFLES: tuple[Literal["noshuffle", "shuffle", "bitshuffle"], ...] = ("noshuffle", "shuffle", "bitshuffle")
+
+IOV_MAX = os.sysconf("SC_IOV_MAX")
+"""Places that one call of the system can read into."""
 
 SEPARATOR: Literal["."] = "."
 """Between the numbers in a shard's name: all shards of a store in one folder, because DVC hashes a folder's files side
@@ -223,33 +226,37 @@ class Store:
         except (ValueError, OSError):
             raise self._damaged_shard(number) from None
 
-    def read_chunk(self, number: int, out: NDArray[Any]) -> None:
-        """Read one chunk and hold it against its checksum.
+    def read_chunk(self, number: int, out: Sequence[NDArray[Any]]) -> None:
+        """Read one chunk, each clip to its own place, and hold it against its checksum.
 
         Parameters
         ----------
         number : int
-        out : array, shape (chunk_clips, ...), of the stored type
-            Filled; the last chunk is filled up with what is not a number.
+        out : sequence of ``chunk_clips`` arrays
+            Each of as many bytes as a clip of the stored type, and contiguous. What the last chunk has too few clips
+            for is filled with what is not a number.
 
         Raises
         ------
         InputError
-            If it is not what was written.
+            If it is not what was written; the places may hold anything then.
         """
         shard, position = divmod(number, self.layout.shard_clips // self.layout.chunk_clips)
         try:
             with self.shard_path(shard).open("rb", buffering=0) as file:
                 offset, size = self._index(shard, file.fileno())[position]
-                if self.layout.codec == "none":  # straight to its place
-                    encoded: Any = out
-                    os.preadv(file.fileno(), [out.data], offset)
+                if self.layout.codec == "none":
+                    digest = _read_apart(file.fileno(), offset, out)
                 else:
                     encoded = os.pread(file.fileno(), size, offset)
-            if xxh3_64_hexdigest(encoded) != self.manifest.shards[shard].chunks[position]:
+                    digest = xxh3_64_hexdigest(encoded)
+            if digest != self.manifest.shards[shard].chunks[position]:
                 raise ValueError
-            if encoded is not out:
-                decode_chunk(encoded, self.layout, out)
+            if self.layout.codec != "none":
+                chunk = np.empty((len(out), *self.shape), self.layout.dtype)
+                decode_chunk(encoded, self.layout, chunk)
+                for place, clip in zip(out, chunk, strict=True):
+                    place.view(chunk.dtype).reshape(self.shape)[...] = clip
         except (ValueError, RuntimeError, IndexError, OSError):
             raise self._damaged_shard(shard) from None
 
@@ -354,6 +361,17 @@ class Store:
             warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata is an extension; xarray wants it
             zarr.consolidate_metadata(path, zarr_format=3)
         return Draft(path, cls.name, shape, len(clips.labels), layout)
+
+
+def _read_apart(handle: int, offset: int, out: Sequence[NDArray[Any]]) -> str:
+    """Read what lies in one piece into several; the digest is that of the piece."""
+    hasher = xxh3_64()
+    for first in range(0, len(out), IOV_MAX):
+        places = [place.data for place in out[first : first + IOV_MAX]]
+        offset += os.preadv(handle, places, offset)
+        for place in places:
+            hasher.update(place)
+    return hasher.hexdigest()
 
 
 def _damaged(path: Path, name: str) -> InputError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.heap import steady_heap
-from features.order import Order, clips_of
+from features.order import Order, clips_of, rows_of
 from features.store import FeatureStore
 
 WINDOW_CHUNKS = 16
@@ -39,7 +39,7 @@ class _Lease:
 
 
 class _Memory:
-    """Arrays of one size on memory that is used again, because fresh memory costs more than decoding into it."""
+    """Arrays of one size on memory that is used again, because fresh memory costs more than reading into it."""
 
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
         self._shape = shape
@@ -131,25 +131,17 @@ def _read(
     steady_heap()
     labels = store.labels.astype(np.int64)
     dtype = store.layout.dtype
-    windows = _Memory((min(WINDOW_CHUNKS * store.chunk_clips, store.clips), *store.shape), dtype)
-    chunk = _Memory((store.chunk_clips, *store.shape), dtype)
+    windows = _Memory((min(WINDOW_CHUNKS, store.chunks) * store.chunk_clips, *store.shape), dtype)
 
     def read(number: np.int64) -> tuple[NDArray[Any], NDArray[np.int64]]:
         chunks, dealt = window(int(number))
+        features = windows.lend()
+        row = features.reshape(len(features), -1).view(np.uint8)
+        # One call of the system puts the clips of a chunk where they belong; those that are not dealt go behind.
+        rows = rows_of(chunks, dealt, store.chunk_clips, store.clips)
+        for chunk, places in zip(chunks.tolist(), rows.tolist(), strict=True):
+            store.read_chunk(chunk, [row[place] for place in places])
         clips = clips_of(chunks, store.chunk_clips, store.clips)
-        place = np.full(len(clips), -1)
-        place[dealt] = np.arange(len(dealt))
-        features, decoded, done = windows.lend(), chunk.lend(), 0
-        for each in chunks.tolist():
-            store.read_chunk(each, decoded)
-            count = min(store.chunk_clips, store.clips - each * store.chunk_clips)
-            here = place[done : done + count]
-            wanted = here >= 0
-            if wanted.all():
-                features[here] = decoded[:count]
-            else:
-                features[here[wanted]] = decoded[:count][wanted]
-            done += count
         return features[: len(dealt), ..., np.newaxis], labels[clips[dealt]]
 
     def load(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
