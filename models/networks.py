@@ -8,6 +8,8 @@ from keras import layers
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.convolution import ConvolutionForAmx
+
 BLOCKS = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256))
 """Filters of each convolution; every block ends in a pooling that halves frequency and time."""
 SMALLEST_SIDE = 2 ** len(BLOCKS)
@@ -41,7 +43,7 @@ def build_network(
     """Build an untrained network.
 
     Four blocks of 3 × 3 convolutions with a pooling each, then dropout, one dense layer, batch normalisation and a
-    score a word. Saved models need only Keras to load.
+    score a word. What is saved in float32 needs only Keras to load.
 
     Parameters
     ----------
@@ -82,7 +84,10 @@ def build_network(
         block_input = x
         for position, filters in enumerate(block, 1):
             name = f"conv{number}_{position}"
-            x = layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=trunk, name=name)(x)
+            if precision == "bfloat16" and ConvolutionForAmx.is_needed(*x.shape[2:]):
+                x = ConvolutionForAmx(filters, dtype=trunk, name=name)(x)
+            else:
+                x = layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=trunk, name=name)(x)
         if spec.skip_connections and number > 1:
             x = layers.Concatenate(dtype=trunk, name=f"skip{number}")([x, block_input])
         x = layers.MaxPooling2D(dtype=trunk, name=f"pool{number}")(x)

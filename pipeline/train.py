@@ -31,6 +31,7 @@ VALIDATION = Path("data/features/validation.zarr")
 CODE = (
     "features.order",
     "features.streaming",
+    "models.convolution",
     "models.devices",
     "models.learner",
     "models.networks",

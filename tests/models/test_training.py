@@ -12,7 +12,6 @@ import pytest
 import tensorflow as tf
 
 from models.checkpoint import Checkpoint
-from models.devices import choose_precision
 from models.learner import TrainSpec, balanced_weights
 from models.networks import NetworkSpec
 from models.training import Epoch, Progress, Timing, Trained, log_statistics, train
@@ -103,12 +102,6 @@ def evaluated(trained: Trained) -> tuple[float, float]:
     trained.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     loss, accuracy = trained.model.evaluate(batches(50, 1), verbose=0)
     return loss, accuracy
-
-
-def test_auto_is_float32_where_there_is_no_gpu() -> None:
-    assert not tf.config.list_physical_devices("GPU"), "these tests are written for processors"
-    assert choose_precision("auto") == "float32"
-    assert choose_precision("bfloat16") == "bfloat16"
 
 
 def test_float16_features_are_cast_where_they_are_used() -> None:

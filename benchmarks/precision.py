@@ -1,0 +1,76 @@
+"""Training in the precision that `auto` chooses against training in float32: how fast, and how well it learns.
+
+    uv run python benchmarks/precision.py                    # features of data/features, both networks, 3 seeds
+    uv run python benchmarks/precision.py --epochs 2 --seeds 1 --models base
+
+The settings are those of params.yaml, but for the seed, the precision and the epochs. Each seed trains once in each
+precision, one after the other. The rate is that of the training steps; scores are in float32 either way.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+import numpy as np
+
+from features.store import FeatureStore
+from features.streaming import scoring_batches, training_batches
+from models.devices import choose_precision
+from models.learner import TrainSpec
+from models.networks import NetworkSpec
+from models.training import Timing, train
+from pipeline.params import read_section
+
+
+def main() -> None:
+    """Read the options, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--features", type=Path, default=Path("data/features"), help="folder of the feature stores")
+    parser.add_argument("--models", nargs="+", default=["base", "skip"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=4)
+    options = parser.parse_args()
+    chosen = choose_precision("auto")
+    if chosen == "float32":
+        print("auto is float32 on this device: there is nothing to compare")
+        return
+    clips = FeatureStore.open(options.features / "train.zarr").clips
+    print(f"{clips:,} clips to train on, {options.epochs} epochs; best validation accuracy of each seed")
+    print(f"{'':6} {'':9} {'clips/s':>8} {'ratio':>6}   accuracy")
+    for model in options.models:
+        rates: dict[str, list[float]] = {"float32": [], chosen: []}
+        accuracies: dict[str, list[float]] = {"float32": [], chosen: []}
+        for seed in range(options.seeds):
+            for precision in rates:
+                rate, accuracy = measure(options.features, model, precision, seed, options.epochs)
+                rates[precision].append(rate)
+                accuracies[precision].append(accuracy)
+        slow = statistics.median(rates["float32"])
+        for precision, each in rates.items():
+            rate = statistics.median(each)
+            shown = ", ".join(f"{accuracy:.1%}" for accuracy in accuracies[precision])
+            mean = statistics.mean(accuracies[precision])
+            print(f"{model:6} {precision:9} {rate:8.1f} {rate / slow:6.2f}   {shown}; mean {mean:.1%}", flush=True)
+
+
+def measure(folder: Path, model: str, precision: str, seed: int, epochs: int) -> tuple[float, float]:
+    """Clips a second of the training steps, and the accuracy of the best epoch on the validation set."""
+    settings = read_section("train", TrainSpec).model_dump()
+    spec = TrainSpec(**settings | {"precision": precision, "seed": seed, "epochs": epochs})
+    path = folder / "train.zarr"
+    store = FeatureStore.open(path)
+    timings: list[Timing] = []
+    trained = train(
+        read_section(f"models.{model}", NetworkSpec),
+        spec,
+        lambda first: training_batches(path, spec.batch_size, seed, first_batch=first),
+        scoring_batches(folder / "validation.zarr", spec.batch_size),
+        clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
+        on_epoch=lambda epoch, timing: timings.append(timing),
+    )
+    clips = store.clips // spec.batch_size * spec.batch_size * len(timings)
+    return clips / sum(timing.seconds for timing in timings), trained.best.val_accuracy
+
+
+if __name__ == "__main__":
+    main()
