@@ -109,6 +109,7 @@ def run(folder: Path, clips: int) -> None:
     set_npz(deflated)
     row("split, deflated npz", clips, measure(folder, "-m", "pipeline.split"), size(folder / "data/split"))
     (folder / deflated).unlink()
+    shutil.rmtree(folder / ".cache")
     set_npz(stored)
     row("split, stored npz", clips, measure(folder, "-m", "pipeline.split"), size(folder / "data/split"))
     for name in SETS:

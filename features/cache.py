@@ -1,7 +1,7 @@
 """The shard cache: finished shards under the name of everything that decided their bytes.
 
 An entry is one file, ``<key>.<checksum>``; it appears whole by a rename, never changes, and is linked into stores, or
-copied where the file system has no links. Nothing but shards, which can be computed again, is kept or thrown away.
+copied where the file system has no links. Nothing but shards, which can be made again, is kept or thrown away.
 """
 
 import ctypes

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from features.code import code_fingerprint, sources_of
-from features.layout import StoreSpec
-from features.transform import FeatureSpec
 
 CODE = (
     "features.compute",
@@ -21,14 +19,19 @@ CODE = (
     "features.shard",
     "features.transform",
 )
-"""Modules whose code decides what bytes a shard is made of."""
+"""Modules whose code decides what bytes a shard of features is made of."""
 
 LIBRARIES = ("ducc0", "numba", "numcodecs", "numpy")
-"""Libraries whose versions can change a number or a byte of a shard."""
+"""Libraries whose versions can change a number or a byte of such a shard."""
+
+WAVEFORM_CODE = ("features.layout", "features.shard")
+"""Modules whose code decides what bytes a shard of given waveforms is made of."""
+
+WAVEFORM_LIBRARIES = ("numcodecs", "numpy")
 
 
 class Version(BaseModel):
-    """What computes features, apart from the settings."""
+    """What makes shards, apart from the settings."""
 
     code: str
     """Fingerprint of our own modules, blind to comments, docstrings and layout."""
@@ -37,17 +40,32 @@ class Version(BaseModel):
 
 @cache
 def current_version() -> Version:
-    """Version of what is installed here; imports none of it."""
+    """Version of what computes features here; imports none of it."""
+    return _version(CODE, LIBRARIES)
+
+
+@cache
+def waveform_version() -> Version:
+    """Version of what writes waveforms here; imports none of it."""
+    return _version(WAVEFORM_CODE, WAVEFORM_LIBRARIES)
+
+
+def _version(modules: tuple[str, ...], libraries: tuple[str, ...]) -> Version:
     return Version(
-        code=code_fingerprint(sources_of(CODE)),
-        libraries={library: version(library) for library in LIBRARIES},
+        code=code_fingerprint(sources_of(modules)), libraries={library: version(library) for library in libraries}
     )
 
 
-def settings_hash(spec: FeatureSpec, layout: StoreSpec, made_by: Version) -> str:
-    """Fingerprint of everything but the clips, whatever order it is written in: 32 hexadecimal digits."""
-    parts = [part.model_dump(mode="json") for part in (spec, layout, made_by)]
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+def settings_hash(*parts: BaseModel) -> str:
+    """Fingerprint of all that decides a shard but its clips, whatever order it is written in: 32 hexadecimal digits.
+
+    Parameters
+    ----------
+    *parts : BaseModel
+        Settings of features, if it holds any; then those of the store, and the version of what makes it.
+    """
+    values = [part.model_dump(mode="json") for part in parts]
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def shard_key(settings: str, digests: NDArray[np.uint8]) -> str:

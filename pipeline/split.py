@@ -2,17 +2,25 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from features.audit import count_duplicates
+from features.cache import ShardCache
 from features.corpus import word_counts
 from features.division import Divided, divide_source
 from features.errors import InputError
+from features.fingerprint import settings_hash, shard_key, waveform_version
 from features.heap import steady_heap
+from features.layout import WAVEFORM_LAYOUT, shard_ranges
 from features.npz import Source, open_source
 from features.publish import publish, scratch
 from features.sets import SETS, SplitSpec
+from features.shard import Checksum, write_shard
 from features.store import ClipColumns, WaveformStore
+from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.params import DataSpec, read_section
 from pipeline.progress import Advance, progress
 from pipeline.stage import note, note_waiting, run, say
@@ -21,8 +29,10 @@ FOLDER = Path("data/split")
 METRICS = Path("metrics/split.json")
 
 
-def main() -> None:
+def main(cache_folder: Folder = None, cache_size: Size = DEFAULT_SIZE) -> None:
     """Write data/split/{train,validation,test}.zarr and metrics/split.json with the settings of data and split."""
+    limit = parse_size(cache_size)
+    cache = shard_cache(cache_folder)
     npz = Path(read_section("data", DataSpec).npz)
     spec = read_section("split", SplitSpec)
     steady_heap()
@@ -40,14 +50,21 @@ def main() -> None:
             publish(*stores, METRICS, waiting=note_waiting) as (*asides, metrics),
             progress("splitting", source.clips) as advance,
         ):
-            for name, aside in zip(SETS, asides, strict=True):
-                _write_set(aside, name, source, divided, spec, advance)
+            reused = [
+                _write_set(aside, name, source, divided, spec, cache, advance)
+                for name, aside in zip(SETS, asides, strict=True)
+            ]
             if _version(npz) != looked_at:
                 raise InputError(f"{npz} changed while it was being split; run this again when nobody writes to it")
             metrics.write_text(json.dumps(_summary(source, divided), indent=2) + "\n")
+    cache.prune(limit)
     division = divided.division
     sizes = ", ".join(f"{name} {len(division.rows[name])}" for name in SETS)
-    say(f"split: {source.clips} clips in {sum(division.groups.values())} groups -> {sizes}")
+    shards = [shard for each in reused for shard in each]
+    say(
+        f"split: {source.clips} clips in {sum(division.groups.values())} groups, {shards.count(False)} shards written, "
+        f"{shards.count(True)} reused -> {sizes}"
+    )
 
 
 def _version(path: Path) -> tuple[int, int, int]:
@@ -56,14 +73,34 @@ def _version(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _write_set(path: Path, name: str, source: Source, divided: Divided, spec: SplitSpec, advance: Advance) -> None:
+def _write_set(
+    path: Path,
+    name: str,
+    source: Source,
+    divided: Divided,
+    spec: SplitSpec,
+    cache: ShardCache,
+    advance: Advance,
+) -> list[bool]:
+    """Write a set, taking from the cache what is there; for each shard, whether it was."""
     rows = divided.division.rows[name]
     columns = ClipColumns(divided.labels_of(name), rows, divided.digests_of(name))
     store = WaveformStore.draft(path, columns, divided.fingerprint_of(name), spec.model_dump(mode="json"))
+    settings = settings_hash(WAVEFORM_LAYOUT, waveform_version())
+    reused = []
     for number, (start, stop) in enumerate(store.shards):
-        store.write(number, source.read(rows[start:stop]))
+        key, target = shard_key(settings, columns.digests[start:stop]), store.shard_path(number)
+
+        def write(file: BinaryIO, rows: NDArray[np.int64] = rows[start:stop]) -> Checksum:
+            waves, chunks = source.read(rows), shard_ranges(len(rows), WAVEFORM_LAYOUT.chunk_clips)
+            return write_shard(file, (waves[first:end] for first, end in chunks), WAVEFORM_LAYOUT)
+
+        found = cache.take(key, target, WAVEFORM_LAYOUT)
+        store.record(number, found or cache.add(key, target, write))
+        reused.append(found is not None)
         advance(stop - start)
     store.seal()
+    return reused
 
 
 def _summary(source: Source, divided: Divided) -> dict[str, Any]:

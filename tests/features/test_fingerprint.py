@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from features.fingerprint import CODE, LIBRARIES, code_fingerprint, current_version, settings_hash, shard_key
+from features.fingerprint import (
+    CODE,
+    LIBRARIES,
+    WAVEFORM_CODE,
+    code_fingerprint,
+    current_version,
+    settings_hash,
+    shard_key,
+)
 from features.layout import StoreSpec
 from features.transform import FeatureSpec
 
@@ -48,17 +56,20 @@ def test_modules_do_not_run_into_each_other() -> None:
     assert code_fingerprint(["a = 1", "b = 2"]) != code_fingerprint(["a = 1\nb = 2"])
 
 
-def test_the_code_is_all_that_computes_a_shard() -> None:
+@pytest.mark.parametrize(
+    ("code", "start"), [(CODE, {"features.compute", "features.shard"}), (WAVEFORM_CODE, {"features.shard"})]
+)
+def test_the_code_is_all_that_makes_a_shard(code: tuple[str, ...], start: set[str]) -> None:
     """What computing and writing a shard imports of ours, but for the store, whose bytes have checksums."""
     seen: set[str] = set()
-    waiting = {"features.compute", "features.shard"}
+    waiting = set(start)
     while waiting:
         name = waiting.pop()
         seen.add(name)
         tree = ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text())
         imported = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         waiting |= {module for module in imported if module.startswith("features.")} - seen - {"features.store"}
-    assert sorted(seen) == list(CODE)
+    assert sorted(seen) == list(code)
 
 
 def test_the_hash_tells_settings_and_versions_apart() -> None:

@@ -151,7 +151,7 @@ def test_twenty_kills_at_full_size(project: Project) -> None:
         assert project.stage(stage).code == 0
     cache = project.folder / ".cache/features"
     rng = random.Random(0)
-    before: dict[Path, tuple[int, int]] = {}
+    before = shards(cache)  # of waveforms
     in_hand = kills = lost = 0
     for name, most, times in (("train", 159, 12), ("validation", 20, 4), ("test", 20, 4)):
         base = len(before)

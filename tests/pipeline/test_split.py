@@ -1,8 +1,9 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
-from conftest import Project, make_arrays
+from conftest import Project, contents, make_arrays
 
 from features.sets import SETS
 from features.store import WaveformStore
@@ -49,12 +50,42 @@ def test_copies_stay_together_and_are_reported(project: Project) -> None:
 
 
 def test_stored_and_deflated_give_the_same_bytes(project: Project) -> None:
-    contents = []
+    both = []
     for compressed in (False, True):
+        shutil.rmtree(project.folder / ".cache", ignore_errors=True)
         project.save_npz(make_arrays(10), compressed=compressed)
         assert project.stage("split").code == 0
-        contents.append({name: (project.folder / name).read_bytes() for name in project.leftovers()})
-    assert contents[0] == contents[1]
+        both.append({name: (project.folder / name).read_bytes() for name in project.leftovers()})
+    assert both[0] == both[1]
+
+
+def test_waveforms_are_taken_from_the_cache(project: Project) -> None:
+    made = make_arrays(10)
+    project.save_npz(made)
+    assert "3 shards written, 0 reused" in project.stage("split").out
+    before = contents(project.folder / "data/split")
+    shards = {name: store.shard_path(0) for name, store in stores(project).items()}
+    inodes = {name: path.stat().st_ino for name, path in shards.items()}
+    shutil.rmtree(project.folder / "data/split")
+    assert "0 shards written, 3 reused" in project.stage("split").out
+    assert contents(project.folder / "data/split") == before
+    assert {name: path.stat().st_ino for name, path in shards.items()} == inodes
+
+    edited = stores(project)["train"].source_rows[5]
+    made["wav_vals"][edited] *= 0.5
+    project.save_npz(made)
+    assert "1 shards written, 2 reused" in project.stage("split").out
+    np.testing.assert_array_equal(stores(project)["train"].read(5, 6)[0], made["wav_vals"][edited])
+
+    entries = sorted((project.folder / ".cache/features").glob("??/*"))
+    assert len(entries) == 4
+    for entry in entries:
+        entry.chmod(0o644)
+        content = bytearray(entry.read_bytes())
+        content[100] ^= 1
+        entry.write_bytes(content)
+    assert "3 shards written, 0 reused" in project.stage("split").out, "what is damaged is written anew"
+    np.testing.assert_array_equal(stores(project)["train"].read(5, 6)[0], made["wav_vals"][edited])
 
 
 def test_a_word_that_the_file_lacks_is_said(project: Project) -> None:
