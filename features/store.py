@@ -176,6 +176,7 @@ class Store:
         self._array = array
         self._arrays = arrays
         self._indices: dict[int, list[tuple[int, int]]] = {}
+        self._shard_names = [str(self.shard_path(number)) for number in range(len(self.shards))]
 
     @property
     def chunk_clips(self) -> int:
@@ -243,13 +244,16 @@ class Store:
         """
         shard, position = divmod(number, self.layout.shard_clips // self.layout.chunk_clips)
         try:
-            with self.shard_path(shard).open("rb", buffering=0) as file:
-                offset, size = self._index(shard, file.fileno())[position]
+            handle = os.open(self._shard_names[shard], os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                offset, size = self._index(shard, handle)[position]
                 if self.layout.codec == "none":
-                    digest = _read_apart(file.fileno(), offset, out)
+                    digest = _read_apart(handle, offset, out)
                 else:
-                    encoded = os.pread(file.fileno(), size, offset)
+                    encoded = os.pread(handle, size, offset)
                     digest = xxh3_64_hexdigest(encoded)
+            finally:
+                os.close(handle)
             if digest != self.manifest.shards[shard].chunks[position]:
                 raise ValueError
             if self.layout.codec != "none":
