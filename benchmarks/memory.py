@@ -39,7 +39,6 @@ def write_waveforms(path: Path, clips: int) -> None:
         if stop - start < len(waves):
             draft.write(number, waves[: stop - start])
         else:
-            draft.shard_path(number).parent.mkdir(parents=True)
             os.link(draft.shard_path(0), draft.shard_path(number))
             draft.record(number, written)
     draft.seal()
