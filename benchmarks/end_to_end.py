@@ -21,10 +21,11 @@ import numpy as np
 
 from features.cache import ShardCache
 from features.corpus import CLIP_SAMPLES
+from features.draft import ClipColumns
 from features.featurize import featurize
 from features.layout import StoreSpec
 from features.shard import checksum
-from features.store import ClipColumns, FeatureStore, WaveformStore
+from features.store import FeatureStore, WaveformStore
 from features.transform import FeatureSpec, transform
 from features.verify import verify
 

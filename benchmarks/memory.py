@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features.store import ClipColumns, WaveformStore
+from features.draft import ClipColumns
+from features.store import WaveformStore
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -13,12 +13,13 @@ from typing import Any, BinaryIO
 
 from features.cache import ShardCache
 from features.compute import feature_chunks
+from features.draft import ClipColumns, Draft
 from features.errors import InputError
 from features.fingerprint import Version, current_version, settings_hash, shard_key
 from features.heap import steady_heap
 from features.layout import StoreSpec
 from features.shard import Checksum, write_shard
-from features.store import ClipColumns, Draft, FeatureAxes, FeatureStore, WaveformStore
+from features.store import FeatureAxes, FeatureStore, WaveformStore
 from features.transform import FeatureSpec
 
 CONNECT_S = 10

@@ -9,6 +9,7 @@ from typing import Any
 
 from features.cache import ShardCache
 from features.division import divide_source
+from features.draft import ClipColumns, Draft
 from features.errors import InputError
 from features.featurize import attributes_of, begin
 from features.fingerprint import Version
@@ -19,7 +20,7 @@ from features.npz import open_source
 from features.publish import remove, scratch
 from features.sets import SETS, SplitSpec
 from features.shard import Checksum, checksum
-from features.store import ClipColumns, Draft, WaveformStore, attributes_in, files_in
+from features.store import WaveformStore, attributes_in, files_in
 from features.transform import FeatureSpec
 from features.verify import verify
 
@@ -144,7 +145,7 @@ def _mend(path: Path, anew: Draft, compute: Callable[[int], Checksum]) -> list[s
         anew.record(number, computed)
         suspects.append(name)
     anew.seal()
-    small = anew.small_files()
+    small = anew.small_files
     if recorded:
         for name in faulty & small.keys():
             if small[name] != recorded.files[name]:

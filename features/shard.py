@@ -7,22 +7,20 @@ Layout: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/i
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import google_crc32c
 import numpy as np
 import xxhash
-from numcodecs import blosc
 from numpy.typing import NDArray
 
 from features.layout import Codec, StoreSpec
 
-COMPRESSION: dict[Codec, tuple[int, int]] = {"lz4": (5, blosc.BITSHUFFLE), "zstd": (1, blosc.BITSHUFFLE)}
-"""Level and shuffle of each codec that compresses."""
-
-blosc.use_threads = False
-"""Blosc's own threads cut a chunk differently from run to run, and the workers are threads already."""
+COMPRESSION_LEVEL: dict[Codec, int] = {"lz4": 5, "zstd": 1}
+SHUFFLE = "bitshuffle"
+"""What comes before compression: the first bits of all numbers, then the second, and so on."""
 
 FILL = np.nan
 """What stands for clips that are not there. A number that is none, so that nobody takes it for silence."""
@@ -113,8 +111,17 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
 def _encode(chunk: NDArray[Any], codec: Codec) -> Any:
     if codec == "none":
         return chunk.data.cast("B")
-    level, shuffle = COMPRESSION[codec]
-    return blosc.compress(chunk, codec.encode(), level, shuffle)
+    blosc = _blosc()
+    return blosc.compress(chunk, codec.encode(), COMPRESSION_LEVEL[codec], blosc.BITSHUFFLE)
+
+
+@cache
+def _blosc() -> Any:
+    """The compressor, imported for stores that are compressed."""
+    from numcodecs import blosc
+
+    blosc.use_threads = False  # they cut a chunk differently from run to run, and the workers are threads already
+    return blosc
 
 
 def checksum_shard(path: Path, layout: StoreSpec) -> Checksum:
@@ -171,7 +178,7 @@ def decode_chunk(encoded: Any, layout: StoreSpec, out: NDArray[Any]) -> None:
     if layout.codec == "none":
         out[...] = np.frombuffer(encoded, out.dtype).reshape(out.shape)
     else:
-        blosc.decompress(encoded, out)
+        _blosc().decompress(encoded, out)
 
 
 def read_shard(path: Path, shape: tuple[int, ...], layout: StoreSpec, expected: Checksum) -> Iterator[NDArray[Any]]:

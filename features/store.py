@@ -1,4 +1,4 @@
-"""The stores: zarr groups of waveforms and of features on disk. The only module that knows zarr.
+"""The stores: zarr groups of waveforms and of features on disk, for reading. The only module that knows zarr.
 
 Arrays are cut into chunks, which are read, inside shards, which are files and are written whole by one writer. A store
 is the same to the byte for equal input: nothing in it records when or where it was made.
@@ -6,131 +6,30 @@ is the same to the byte for equal input: nothing in it records when or where it 
 
 import json
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import zarr
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from xxhash import xxh3_64, xxh3_64_hexdigest
-from zarr.codecs import BloscCodec
-from zarr.errors import ZarrUserWarning
 
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
+from features.draft import Axis, ClipColumns, Draft, chunk_name, shard_name
 from features.errors import InputError
 from features.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
 from features.manifest import NAME as MANIFEST
 from features.manifest import Manifest, ManifestError
-from features.shard import (
-    COMPRESSION,
-    FILL,
-    Checksum,
-    checksum,
-    checksum_of,
-    decode_chunk,
-    index_bytes,
-    read_shard,
-    shard_index,
-    write_shard,
-)
+from features.metadata import SEPARATOR
+from features.shard import checksum, checksum_of, decode_chunk, index_bytes, read_shard, shard_index
 
-SHUFFLES: tuple[Literal["noshuffle", "shuffle", "bitshuffle"], ...] = ("noshuffle", "shuffle", "bitshuffle")
+if TYPE_CHECKING:
+    import zarr
 
 IOV_MAX = os.sysconf("SC_IOV_MAX")
 """Places that one call of the system can read into."""
-
-SEPARATOR: Literal["."] = "."
-"""Between the numbers in a shard's name: all shards of a store in one folder, because DVC hashes a folder's files side
-by side, and one folder after the other."""
-
-
-class Draft:
-    """A store being made: all of it but its shards, which are placed one by one, and its manifest, which seals it.
-
-    Attributes
-    ----------
-    path : Path
-    shards : list of (int, int)
-        First clip of each shard and the clip after its last.
-    """
-
-    def __init__(self, path: Path, array: str, shape: tuple[int, ...], clips: int, layout: StoreSpec) -> None:
-        self.path = path
-        self.shards = shard_ranges(clips, layout.shard_clips)
-        self._array = array
-        self._shape = shape
-        self._layout = layout
-        self._checksums: dict[int, Checksum] = {}
-
-    def shard_name(self, number: int) -> str:
-        """Where a shard belongs, inside the store."""
-        return shard_name(self._array, 1 + len(self._shape), number)
-
-    def shard_path(self, number: int) -> Path:
-        """Where a shard belongs."""
-        return self.path / self.shard_name(number)
-
-    def write(self, number: int, values: NDArray[Any]) -> Checksum:
-        """Write a whole shard into its place and record it.
-
-        Parameters
-        ----------
-        number : int
-        values : array, shape (clips, ...)
-            The clips of that shard, all of them.
-
-        Raises
-        ------
-        ValueError
-            If they have another shape, or there are more or fewer: half a shard cannot be written without reading it,
-            and two writers of one shard would lose each other's clips.
-        """
-        start, stop = self.shards[number]
-        if values.shape[1:] != self._shape:
-            raise ValueError(f"values of shape {values.shape[1:]} are not {self._array} of {self.path}: {self._shape}")
-        if len(values) != stop - start:
-            raise ValueError(f"{len(values)} clips are not shard {number} of {self.path}, clips {start} to {stop - 1}")
-        path = self.shard_path(number)
-        chunks = shard_ranges(len(values), self._layout.chunk_clips)
-        with path.open("xb") as file:
-            written = write_shard(file, (values[first:end] for first, end in chunks), self._layout)
-        self.record(number, written)
-        return written
-
-    def record(self, number: int, checksum: Checksum) -> None:
-        """Say that a shard lies in its place."""
-        self._checksums[number] = checksum
-
-    def small_files(self) -> dict[str, Checksum]:
-        """Take the checksums of metadata and small arrays."""
-        return {
-            name: checksum(self.path / name)
-            for name in files_in(self.path)
-            if name != MANIFEST and not name.startswith(f"{self._array}/c.")
-        }
-
-    def seal(self) -> None:
-        """Write the manifest, which makes it a store.
-
-        Raises
-        ------
-        ValueError
-            If a shard is missing.
-        """
-        missing = [number for number in range(len(self.shards)) if number not in self._checksums]
-        if missing:
-            raise ValueError(f"shards {missing} of {self.path} were never recorded")
-        attributes = dict(zarr.open_group(self.path, mode="r", zarr_format=3).attrs)
-        shards = [self._checksums[number] for number in range(len(self.shards))]
-        Manifest(attributes=attributes, files=self.small_files(), shards=shards).write(self.path)
-
-
-def shard_name(array: str, dimensions: int, number: int) -> str:
-    """Path of a shard inside its store."""
-    return f"{array}/" + SEPARATOR.join(["c", str(number), *["0"] * (dimensions - 1)])
 
 
 def attributes_in(path: Path) -> dict[str, Any]:
@@ -162,19 +61,16 @@ class Store:
     name: ClassVar[str]
     dimensions: ClassVar[tuple[str, ...]]
 
-    def __init__(self, path: Path, group: zarr.Group, manifest: Manifest) -> None:
-        arrays = {name: array for name, array in group.members() if isinstance(array, zarr.Array)}
-        array = arrays[self.name]
+    def __init__(self, path: Path, files: dict[str, bytes], manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
-        self.attributes: dict[str, Any] = dict(group.attrs)
-        self.clips = array.shape[0]
-        self.shape = array.shape[1:]
+        self.attributes: dict[str, Any] = json.loads(files["zarr.json"])["attributes"]
+        self.clips, *shape = json.loads(files[f"{self.name}/zarr.json"])["shape"]
+        self.shape: tuple[int, ...] = tuple(shape)
         self.layout = StoreSpec.model_validate(self.attributes["store"])
         self.chunks = -(-self.clips // self.layout.chunk_clips)
         self.shards = shard_ranges(self.clips, self.layout.shard_clips)
-        self._array = array
-        self._arrays = arrays
+        self._files = files
         self._indices: dict[int, list[tuple[int, int]]] = {}
         self._shard_names = [str(self.shard_path(number)) for number in range(len(self.shards))]
 
@@ -186,17 +82,29 @@ class Store:
     @property
     def labels(self) -> NDArray[np.int8]:
         """Label numbers, int8, shape (clips,)."""
-        return np.asarray(self._arrays["label"][:], np.int8)
+        return self._small("label", np.int8)
 
     @property
     def source_rows(self) -> NDArray[np.int64]:
         """Rows of the npz that the clips came from, int64, shape (clips,)."""
-        return np.asarray(self._arrays["source_row"][:], np.int64)
+        return self._small("source_row", "<i8")
 
     @property
     def digests(self) -> NDArray[np.uint8]:
         """BLAKE2b of each clip's float32 waveform, uint8, shape (clips, 16)."""
-        return np.asarray(self._arrays["digest"][:], np.uint8)
+        return self._small("digest", np.uint8)
+
+    def _small(self, name: str, dtype: DTypeLike) -> NDArray[Any]:
+        """A small array, of the bytes that were checked when the store was opened."""
+        shape = json.loads(self._files[f"{name}/zarr.json"])["shape"]
+        return np.frombuffer(self._files[chunk_name(name, len(shape))], dtype).reshape(shape)
+
+    @cached_property
+    def _array(self) -> "zarr.Array[Any]":
+        # Imported when single clips are asked for: it takes longer than opening a store.
+        from zarr import open_array
+
+        return open_array(str(self.path / self.name), mode="r", zarr_format=3)
 
     def shard_path(self, number: int) -> Path:
         """Where a shard lies."""
@@ -315,12 +223,13 @@ class Store:
             ) from None
         if not manifest.files.keys() >= {f"{name}/zarr.json" for name in (cls.name, "label", "source_row", "digest")}:
             raise InputError(f"{path} holds no {cls.name}; expected a store of {cls.name}")
+        files = {}
         for name, expected in manifest.files.items():
             try:
-                right = checksum_of((path / name).read_bytes()) == expected
+                files[name] = (path / name).read_bytes()
             except OSError:
-                right = False
-            if not right:
+                raise _damaged(path, name) from None
+            if checksum_of(files[name]) != expected:
                 raise _damaged(path, name)
         for number, expected in enumerate(manifest.shards):
             name = shard_name(cls.name, len(cls.dimensions), number)
@@ -330,41 +239,7 @@ class Store:
                 right = False
             if not right:
                 raise _damaged(path, name)
-        return cls(path, zarr.open_group(str(path), mode="r", zarr_format=3), manifest)
-
-    @classmethod
-    def _draft(
-        cls,
-        path: Path,
-        shape: tuple[int, ...],
-        layout: StoreSpec,
-        clips: "ClipColumns",
-        attributes: dict[str, Any],
-        coordinates: dict[str, tuple[NDArray[np.float64], str]],
-    ) -> Draft:
-        # In one order, whoever brings them, so that a store made again is the same to the byte.
-        attributes = json.loads(json.dumps({**attributes, "clips": len(clips.labels)}, sort_keys=True))
-        group = zarr.create_group(path, zarr_format=3, attributes=attributes)
-        group.create_array(
-            cls.name,
-            shape=(len(clips.labels), *shape),
-            dtype=layout.dtype,
-            chunks=(layout.chunk_clips, *shape),
-            shards=(layout.shard_clips, *shape),
-            compressors=_compressor(layout),
-            fill_value=FILL,
-            chunk_key_encoding={"name": "default", "separator": SEPARATOR},
-            dimension_names=cls.dimensions,
-        )
-        _put(group, "label", clips.labels, ("clip",), fill=-1)
-        _put(group, "source_row", clips.source_rows, ("clip",), fill=-1)
-        _put(group, "digest", clips.digests, ("clip", "byte"), fill=0)
-        for name, (values, unit) in coordinates.items():
-            _put(group, name, values, (name,), fill=FILL, units=unit)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata is an extension; xarray wants it
-            zarr.consolidate_metadata(path, zarr_format=3)
-        return Draft(path, cls.name, shape, len(clips.labels), layout)
+        return cls(path, files, manifest)
 
 
 def _read_apart(handle: int, offset: int, out: Sequence[NDArray[Any]]) -> str:
@@ -380,48 +255,6 @@ def _read_apart(handle: int, offset: int, out: Sequence[NDArray[Any]]) -> str:
 
 def _damaged(path: Path, name: str) -> InputError:
     return InputError(f"{name} of {path} is missing or not what was written; run: features verify --repair {path}")
-
-
-def _compressor(layout: StoreSpec) -> BloscCodec | None:
-    if layout.codec == "none":
-        return None
-    level, shuffle = COMPRESSION[layout.codec]
-    return BloscCodec(cname=layout.codec, clevel=level, shuffle=SHUFFLES[shuffle])
-
-
-def _put(
-    group: zarr.Group,
-    name: str,
-    values: NDArray[Any],
-    dimensions: tuple[str, ...],
-    *,
-    fill: float,
-    **attributes: str,
-) -> None:
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=values.shape,
-        compressors=None,
-        fill_value=fill,
-        dimension_names=dimensions,
-        attributes={**attributes},
-        config={"write_empty_chunks": True},
-    )
-    array[...] = values
-
-
-@dataclass(frozen=True)
-class ClipColumns:
-    """What is known of each clip beside its values."""
-
-    labels: NDArray[np.int8]
-    """Positions in :data:`~features.corpus.WORDS`, shape (clips,)."""
-    source_rows: NDArray[np.int64]
-    """Rows of the npz, shape (clips,)."""
-    digests: NDArray[np.uint8]
-    """BLAKE2b of each clip's float32 waveform, shape (clips, 16)."""
 
 
 class WaveformStore(Store):
@@ -450,7 +283,7 @@ class WaveformStore(Store):
             "digest": digest,
             "split": split,
         }
-        return cls._draft(path, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, clips, attributes, {})
+        return Draft(path, cls.name, cls.dimensions, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, clips, attributes, {})
 
 
 @dataclass(frozen=True)
@@ -473,7 +306,7 @@ class FeatureStore(Store):
     @property
     def axes(self) -> "FeatureAxes":
         """Centres of bins and frames."""
-        return FeatureAxes(np.asarray(self._arrays["frequency"][:]), np.asarray(self._arrays["time"][:]))
+        return FeatureAxes(self._small("frequency", "<f8"), self._small("time", "<f8"))
 
     @classmethod
     def draft(
@@ -491,8 +324,8 @@ class FeatureStore(Store):
             What the store is to say of itself, as JSON can hold it.
         """
         shape = (axes.frequency_hz.size, axes.time_s.size)
-        coordinates = {"frequency": (axes.frequency_hz, "Hz"), "time": (axes.time_s, "s")}
-        return cls._draft(path, shape, layout, clips, attributes, coordinates)
+        coordinates = {"frequency": Axis(axes.frequency_hz, "Hz"), "time": Axis(axes.time_s, "s")}
+        return Draft(path, cls.name, cls.dimensions, shape, layout, clips, attributes, coordinates)
 
 
 KINDS: dict[str, type[FeatureStore] | type[WaveformStore]] = {"features": FeatureStore, "waveform": WaveformStore}

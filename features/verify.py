@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.draft import shard_name
 from features.layout import StoreSpec, shard_ranges
 from features.manifest import NAME as MANIFEST
 from features.manifest import Manifest, ManifestError
 from features.shard import Checksum, checksum, checksum_of
-from features.store import KINDS, array_in, files_in, shard_name
+from features.store import KINDS, array_in, files_in
 
 
 @dataclass(frozen=True)

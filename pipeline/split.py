@@ -11,6 +11,7 @@ from features.audit import count_duplicates
 from features.cache import ShardCache
 from features.corpus import word_counts
 from features.division import Divided, divide_source
+from features.draft import ClipColumns
 from features.errors import InputError
 from features.fingerprint import settings_hash, shard_key, waveform_version
 from features.heap import steady_heap
@@ -19,7 +20,7 @@ from features.npz import Source, open_source
 from features.publish import publish, scratch
 from features.sets import SETS, SplitSpec
 from features.shard import Checksum, write_shard
-from features.store import ClipColumns, WaveformStore
+from features.store import WaveformStore
 from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.params import DataSpec, read_section
 from pipeline.progress import Advance, progress

@@ -14,7 +14,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from features.corpus import CLIP_SAMPLES, WORDS
-from features.store import ClipColumns, WaveformStore
+from features.draft import ClipColumns
+from features.store import WaveformStore
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -104,14 +104,14 @@ def test_a_damaged_entry_is_computed_again(waveforms: Path, tmp_path: Path, cach
 def test_one_changed_clip_costs_one_shard(tmp_path: Path, cache: ShardCache) -> None:
     computed(write_waveforms(tmp_path / "w.zarr", CLIPS), tmp_path / "1", cache)
     store = WaveformStore.open(tmp_path / "w.zarr")
-    digests, waves = store.digests, store.read(0, CLIPS)
+    digests, waves = store.digests.copy(), store.read(0, CLIPS)
     digests[100], waves[100] = 7, 0
     edited = rewrite(store, tmp_path / "edited.zarr", digests, waves)
     assert computed(edited, tmp_path / "2", cache) == [3]
 
 
 def rewrite(store: WaveformStore, path: Path, digests: np.ndarray, waves: np.ndarray) -> Path:
-    from features.store import ClipColumns
+    from features.draft import ClipColumns
 
     draft = WaveformStore.draft(path, ClipColumns(store.labels, store.source_rows, digests), "edited", {})
     for number, (start, stop) in enumerate(draft.shards):

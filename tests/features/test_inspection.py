@@ -6,10 +6,11 @@ from conftest import columns
 
 from features.cache import ShardCache
 from features.comparison import compare
+from features.draft import ClipColumns
 from features.featurize import featurize
 from features.inspection import Statistics, inspect
 from features.layout import StoreSpec
-from features.store import ClipColumns, FeatureAxes, FeatureStore, WaveformStore
+from features.store import FeatureAxes, FeatureStore, WaveformStore
 from features.transform import FeatureSpec
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=64, hop_length=64, window="hann")

@@ -10,9 +10,10 @@ import zarr
 from conftest import columns, contents
 from pydantic import ValidationError
 
+from features.draft import Draft
 from features.errors import InputError
 from features.layout import StoreSpec
-from features.store import Draft, FeatureAxes, FeatureStore, WaveformStore
+from features.store import FeatureAxes, FeatureStore, WaveformStore
 
 AXES = FeatureAxes(np.arange(3) * 10.0, np.arange(4) * 0.1)
 
@@ -105,21 +106,6 @@ def test_float16_halves_the_store(tmp_path: Path) -> None:
         np.testing.assert_allclose(store.read(0, 10), made, rtol=1e-3)
     index_and_checksum = 2 * 16 + 4
     assert sizes["float16"] - index_and_checksum == (sizes["float32"] - index_and_checksum) / 2
-
-
-@pytest.mark.parametrize(("number", "clips"), [(0, 3), (0, 5), (2, 4), (2, 1)])
-def test_part_of_a_shard_is_refused(tmp_path: Path, number: int, clips: int) -> None:
-    with pytest.raises(ValueError, match="are not shard"):
-        draft(tmp_path / "a.zarr").write(number, values(clips))
-
-
-def test_a_store_that_lacks_a_shard_is_not_sealed(tmp_path: Path) -> None:
-    store = draft(tmp_path / "a.zarr")
-    store.write(1, values(4))
-    with pytest.raises(ValueError, match=r"shards \[0, 2\] .* never recorded"):
-        store.seal()
-    with pytest.raises(InputError, match=r"manifest.json of .* is missing; .* features verify --repair"):
-        FeatureStore.open(tmp_path / "a.zarr")
 
 
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:

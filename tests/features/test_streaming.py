@@ -10,13 +10,14 @@ from scipy.stats import chi2
 
 from features.corpus import CLIP_SAMPLES, WORDS
 from features.division import divide_source
+from features.draft import ClipColumns
 from features.errors import InputError
 from features.layout import StoreSpec
 from features.npz import open_source
 from features.order import Order, again_together, clips_of
 from features.publish import scratch
 from features.sets import SplitSpec
-from features.store import ClipColumns, FeatureAxes, FeatureStore
+from features.store import FeatureAxes, FeatureStore
 from features.streaming import WINDOW_CHUNKS, damage_as_input_error, scoring_batches, training_batches
 
 CLIPS = 1100  # three windows of chunks, the last chunk of 12 clips
