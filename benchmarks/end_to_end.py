@@ -21,7 +21,7 @@ import numpy as np
 
 from features.cache import ShardCache
 from features.corpus import CLIP_SAMPLES
-from features.draft import ClipColumns
+from features.draft import ClipColumns, draft_waveforms
 from features.featurize import featurize
 from features.layout import StoreSpec
 from features.shard import checksum
@@ -52,7 +52,7 @@ def write_waveforms(path: Path, clips: int) -> WaveformStore:
         np.arange(clips),
         rng.integers(256, size=(clips, 16)).astype(np.uint8),
     )
-    draft = WaveformStore.draft(path, columns, "benchmark", {})
+    draft = draft_waveforms(path, columns, "benchmark", {})
     for number, (start, stop) in enumerate(draft.shards):
         draft.write(number, speech_like(stop - start, rng))
     draft.seal()

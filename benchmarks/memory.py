@@ -18,8 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.draft import ClipColumns
-from features.store import WaveformStore
+from features.draft import ClipColumns, draft_waveforms
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,7 +31,7 @@ def write_waveforms(path: Path, clips: int) -> None:
         np.arange(clips),
         rng.integers(256, size=(clips, 16)).astype(np.uint8),
     )
-    draft = WaveformStore.draft(path, columns, "benchmark", {})
+    draft = draft_waveforms(path, columns, "benchmark", {})
     start, stop = draft.shards[0]
     waves = rng.uniform(-0.5, 0.5, (stop - start, 8000)).astype(np.float32)
     written = draft.write(0, waves)

@@ -1,11 +1,11 @@
 """Computing one shard: its waveforms, read and checked, as chunks of features."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.layout import StoreSpec, shard_ranges
+from features.layout import StoreSpec
 from features.store import WaveformStore
 from features.transform import FeatureSpec, transform
 
@@ -20,10 +20,9 @@ def feature_chunks(
     InputError
         If a shard of the waveforms is not what was written.
     """
-    clips = read_waveforms(source, start, stop)
     chunk = np.empty((layout.chunk_clips, *spec.shape), np.float32)
-    for first, end in shard_ranges(len(clips), layout.chunk_clips):
-        yield transform(clips[first:end], spec, chunk[: end - first])
+    for clips in cut(waveform_pieces(source, start, stop), layout.chunk_clips):
+        yield transform(clips, spec, chunk[: len(clips)])
 
 
 def read_waveforms(store: WaveformStore, start: int, stop: int) -> NDArray[np.float32]:
@@ -34,10 +33,49 @@ def read_waveforms(store: WaveformStore, start: int, stop: int) -> NDArray[np.fl
     InputError
         If a shard is not what was written.
     """
-    clips = np.empty((stop - start, *store.shape), np.float32)
+    return np.concatenate(list(waveform_pieces(store, start, stop)))
+
+
+def waveform_pieces(store: WaveformStore, start: int, stop: int) -> Iterator[NDArray[np.float32]]:
+    """Read clips ``start`` to ``stop`` in order, in the pieces that they lie in, without copying them.
+
+    Yields
+    ------
+    float32 array, shape (clips, 8000)
+        Not to be written to.
+
+    Raises
+    ------
+    InputError
+        If a shard is not what was written.
+    """
     for number in range(start // store.layout.shard_clips, -(-stop // store.layout.shard_clips)):
         for first, chunk in store.read_checked(number):
-            begin, end = max(start, first), min(stop, first + len(chunk))
-            if begin < end:
-                clips[begin - start : end - start] = chunk[begin - first : end - first]
-    return clips
+            piece = chunk[max(start - first, 0) : max(stop - first, 0)]
+            if len(piece):
+                yield piece
+
+
+def cut(pieces: Iterable[NDArray[np.float32]], clips: int) -> Iterator[NDArray[np.float32]]:
+    """Cut a row of arrays anew, so that each holds ``clips`` clips and the last what is left.
+
+    Copies only where clips of more than one piece come together.
+
+    Examples
+    --------
+    >>> three, two = np.zeros((3, 1), np.float32), np.ones((2, 1), np.float32)
+    >>> [part[:, 0].tolist() for part in cut([three, two], 2)]
+    [[0.0, 0.0], [0.0, 1.0], [1.0]]
+    """
+    held: list[NDArray[np.float32]] = []
+    for piece in pieces:
+        rest = piece
+        while len(rest):
+            room = clips - sum(map(len, held))
+            held.append(rest[:room])
+            rest = rest[room:]
+            if len(held[-1]) == room:
+                yield held[0] if len(held) == 1 else np.concatenate(held)
+                held = []
+    if held:
+        yield np.concatenate(held)

@@ -1,17 +1,24 @@
 """A store being made: metadata and small arrays at once, shards one by one, and the manifest that seals it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.layout import StoreSpec, shard_ranges
+from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
+from features.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
 from features.manifest import Manifest
 from features.metadata import SEPARATOR, Document, group, sharded_array, text_of, whole_array
 from features.shard import FILL, Checksum, checksum_of, write_shard
+
+WAVEFORM = ("waveform", ("clip", "sample"))
+"""The large array of a store of waveforms, and its dimensions."""
+
+FEATURES = ("features", ("clip", "frequency", "time"))
+"""The large array of a store of features, and its dimensions."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +34,42 @@ class ClipColumns:
 
 
 @dataclass(frozen=True)
-class Axis:
-    """A dimension of a clip's values that has coordinates."""
+class FeatureAxes:
+    """The axes of one clip's features: centre of each bin in Hz and of each frame in seconds, float64."""
 
-    values: NDArray[np.float64]
-    unit: str
+    frequency_hz: NDArray[np.float64]
+    time_s: NDArray[np.float64]
+
+
+Axes = dict[str, tuple[NDArray[np.float64], str]]
+"""Coordinates of dimensions that have any, by name, and their unit."""
 
 
 @dataclass(frozen=True)
-class SmallArray:
+class _SmallArray:
     """An array beside the large one, which is one chunk in a file of its own."""
 
     values: NDArray[Any]
     dimensions: tuple[str, ...]
     fill: float
     """What stands for values that are not there."""
-    attributes: Document
+    attributes: Document = field(default_factory=dict)
+
+    @property
+    def document(self) -> Document:
+        return whole_array(self.values.shape, self.values.dtype, self.dimensions, self.fill, self.attributes)
+
+
+def _small_arrays(clips: ClipColumns, axes: Axes) -> dict[str, _SmallArray]:
+    return {
+        "label": _SmallArray(clips.labels.astype("<i1", copy=False), ("clip",), -1),
+        "source_row": _SmallArray(clips.source_rows.astype("<i8", copy=False), ("clip",), -1),
+        "digest": _SmallArray(clips.digests.astype("<u1", copy=False), ("clip", "byte"), 0),
+        **{
+            name: _SmallArray(values.astype("<f8", copy=False), (name,), FILL, {"units": unit})
+            for name, (values, unit) in axes.items()
+        },
+    }
 
 
 class Draft:
@@ -52,10 +79,8 @@ class Draft:
     ----------
     path : Path
         The store's folder; nothing may stand there.
-    array : str
-        Name of the large array.
-    dimensions : tuple of str
-        Name of each of its dimensions, the clips first.
+    array : (str, tuple of str)
+        Name of the large array, and of each of its dimensions, the clips first.
     shape : tuple of int
         Shape of one clip's values.
     layout : StoreSpec
@@ -63,7 +88,6 @@ class Draft:
     attributes : dict
         What the store is to say of itself, as JSON can hold it; the number of clips is added.
     axes : dict
-        Coordinates of dimensions that have any, by name.
 
     Attributes
     ----------
@@ -75,37 +99,24 @@ class Draft:
     def __init__(
         self,
         path: Path,
-        array: str,
-        dimensions: tuple[str, ...],
+        array: tuple[str, tuple[str, ...]],
         shape: tuple[int, ...],
         layout: StoreSpec,
         clips: ClipColumns,
         attributes: dict[str, Any],
-        axes: dict[str, Axis],
+        axes: Axes,
     ) -> None:
-        count = len(clips.labels)
         self.path = path
-        self.shards = shard_ranges(count, layout.shard_clips)
-        self._array = array
+        self.shards = shard_ranges(len(clips.labels), layout.shard_clips)
+        self._array, dimensions = array
         self._shape = shape
         self._layout = layout
         self._checksums: dict[int, Checksum] = {}
         # In one order, whoever brings them, so that a store made again is the same to the byte.
-        self._attributes = json.loads(json.dumps({**attributes, "clips": count}, sort_keys=True))
-        small = {
-            "label": SmallArray(clips.labels.astype("<i1", copy=False), ("clip",), -1, {}),
-            "source_row": SmallArray(clips.source_rows.astype("<i8", copy=False), ("clip",), -1, {}),
-            "digest": SmallArray(clips.digests.astype("<u1", copy=False), ("clip", "byte"), 0, {}),
-            **{
-                name: SmallArray(axis.values.astype("<f8", copy=False), (name,), FILL, {"units": axis.unit})
-                for name, axis in axes.items()
-            },
-        }
-        documents = {
-            name: whole_array(each.values.shape, each.values.dtype, each.dimensions, each.fill, each.attributes)
-            for name, each in small.items()
-        }
-        documents[array] = sharded_array((count, *shape), layout, dimensions)
+        self._attributes = json.loads(json.dumps({**attributes, "clips": len(clips.labels)}, sort_keys=True))
+        small = _small_arrays(clips, axes)
+        documents = {name: each.document for name, each in small.items()}
+        documents[self._array] = sharded_array((len(clips.labels), *shape), layout, dimensions)
         files = {f"{name}/zarr.json": text_of(document) for name, document in documents.items()}
         files["zarr.json"] = text_of(group(self._attributes, documents))
         files |= {chunk_name(name, each.values.ndim): each.values.tobytes() for name, each in small.items()}
@@ -167,6 +178,47 @@ class Draft:
             raise ValueError(f"shards {missing} of {self.path} were never recorded")
         shards = [self._checksums[number] for number in range(len(self.shards))]
         Manifest(attributes=self._attributes, files=self.small_files, shards=shards).write(self.path)
+
+
+def draft_waveforms(path: Path, clips: ClipColumns, digest: str, split: dict[str, Any]) -> Draft:
+    """Begin a :class:`~features.store.WaveformStore`.
+
+    Parameters
+    ----------
+    path : Path
+    clips : ClipColumns
+    digest : str
+        Fingerprint of the waveforms, labels and rows to come.
+    split : dict
+        Settings by which these clips were chosen.
+    """
+    attributes = {
+        "store": WAVEFORM_LAYOUT.model_dump(),
+        "words": list(WORDS),
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "digest": digest,
+        "split": split,
+    }
+    return Draft(path, WAVEFORM, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, clips, attributes, {})
+
+
+def draft_features(
+    path: Path, axes: FeatureAxes, layout: StoreSpec, clips: ClipColumns, attributes: dict[str, Any]
+) -> Draft:
+    """Begin a :class:`~features.store.FeatureStore`.
+
+    Parameters
+    ----------
+    path : Path
+    axes : FeatureAxes
+    layout : StoreSpec
+    clips : ClipColumns
+    attributes : dict
+        What the store is to say of itself, as JSON can hold it.
+    """
+    shape = (axes.frequency_hz.size, axes.time_s.size)
+    coordinates = {"frequency": (axes.frequency_hz, "Hz"), "time": (axes.time_s, "s")}
+    return Draft(path, FEATURES, shape, layout, clips, attributes, coordinates)
 
 
 def shard_name(array: str, dimensions: int, number: int) -> str:

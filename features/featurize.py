@@ -13,13 +13,13 @@ from typing import Any, BinaryIO
 
 from features.cache import ShardCache
 from features.compute import feature_chunks
-from features.draft import ClipColumns, Draft
+from features.draft import ClipColumns, Draft, FeatureAxes, draft_features
 from features.errors import InputError
 from features.fingerprint import Version, current_version, settings_hash, shard_key
 from features.heap import steady_heap
 from features.layout import StoreSpec
 from features.shard import Checksum, write_shard
-from features.store import FeatureAxes, FeatureStore, WaveformStore
+from features.store import WaveformStore
 from features.transform import FeatureSpec
 
 CONNECT_S = 10
@@ -123,7 +123,8 @@ def begin(
     assert attributes["spec_hash"] == settings_hash(spec, layout, made_by)
     columns = ClipColumns(source.labels, source.source_rows, source.digests)
     axes = FeatureAxes(spec.frequency_hz, spec.time_s)
-    store = FeatureStore.draft(target, axes, layout, columns, attributes)
+    store = draft_features(target, axes, layout, columns, attributes)
+    shards = ShardCache(cache.folder.absolute())
     tasks = [
         Task(
             number=number,
@@ -133,7 +134,7 @@ def begin(
             target=store.shard_path(number).absolute(),
             waveforms=source.path.absolute(),
             waveforms_digest=attributes["source_digest"],
-            cache=ShardCache(cache.folder.absolute()),
+            cache=shards,
             spec=spec,
             layout=layout,
             made_by=made_by,

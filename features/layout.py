@@ -29,7 +29,8 @@ class StoreSpec(BaseModel):
         return self
 
 
-WAVEFORM_LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=256, codec="lz4")
+WAVEFORM_LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=256, codec="none")
+"""How waveforms lie on disk."""
 
 
 def shard_ranges(clips: int, shard_clips: int) -> list[tuple[int, int]]:

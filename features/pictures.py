@@ -15,7 +15,7 @@ from rich.style import Style
 from rich.text import Text
 
 from features.corpus import SAMPLE_RATE_HZ
-from features.store import FeatureAxes
+from features.draft import FeatureAxes
 
 RANGE_DB = 80.0
 """What is quieter than the loudest bin by more than this is drawn black."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from features.cache import ShardCache
 from features.division import divide_source
-from features.draft import ClipColumns, Draft
+from features.draft import ClipColumns, Draft, draft_waveforms
 from features.errors import InputError
 from features.featurize import attributes_of, begin
 from features.fingerprint import Version
@@ -99,7 +99,7 @@ def repair_waveforms(path: Path, npz: Path, advance: Callable[[int], None]) -> l
             )
         rows = divided.division.rows[path.stem]
         columns = ClipColumns(divided.labels_of(path.stem), rows, divided.digests_of(path.stem))
-        anew = WaveformStore.draft(aside, columns, attributes["digest"], attributes["split"])
+        anew = draft_waveforms(aside, columns, attributes["digest"], attributes["split"])
 
         def copy(number: int) -> Checksum:
             start, stop = anew.shards[number]

@@ -5,8 +5,9 @@ computed, a chunk at a time, and its checksum is taken on the way; so no shard i
 Layout: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
 """
 
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +27,8 @@ FILL = np.nan
 """What stands for clips that are not there. A number that is none, so that nobody takes it for silence."""
 
 _ABSENT = np.uint64(2**64 - 1)
-_READ_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
+"""What is read at once where only a checksum is wanted: it stays in the processor's own cache."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,10 @@ def checksum(path: Path) -> Checksum:
     The digest is that of ``xxhsum -H128``.
     """
     hasher, size = xxhash.xxh3_128(), 0
-    block = bytearray(_READ_BYTES)
-    view = memoryview(block)
+    view = memoryview(bytearray(_BLOCK_BYTES))
     with path.open("rb") as opened:
         file = getattr(opened, "raw", opened)  # past the buffer, where there is one
-        while got := file.readinto(block):
+        while got := file.readinto(view):
             hasher.update(view[:got])
             size += got
     return Checksum(size, hasher.hexdigest())
@@ -125,15 +126,37 @@ def _blosc() -> Any:
 
 
 def checksum_shard(path: Path, layout: StoreSpec) -> Checksum:
-    """Take the checksum of a shard and of each of its chunks; where its index is damaged, of no chunk."""
-    content = path.read_bytes()
+    """Take the checksum of a shard and of each of its chunks in one reading; where its index is damaged, of no chunk.
+
+    Memory is one block.
+    """
+    hasher, digests = xxhash.xxh3_128(), []
+    view = memoryview(bytearray(_BLOCK_BYTES))
+    with path.open("rb") as opened:
+        file = getattr(opened, "raw", opened)  # past the buffer, where there is one
+        size = file.seek(0, os.SEEK_END)
+        ends = _chunk_ends(file, size, layout)
+        file.seek(0)
+        start = 0
+        for end in [*ends, size]:
+            chunk = xxhash.xxh3_64()
+            while start < end and (got := file.readinto(view[: min(end - start, _BLOCK_BYTES)])):
+                hasher.update(view[:got])
+                chunk.update(view[:got])
+                start += got
+            digests.append(chunk.hexdigest())
+    return Checksum(start, hasher.hexdigest(), tuple(digests[:-1]))
+
+
+def _chunk_ends(file: BinaryIO, size: int, layout: StoreSpec) -> list[int]:
+    """Where each chunk of a shard ends and the next begins; none if its index does not say so."""
+    file.seek(max(0, size - index_bytes(layout)))
     try:
-        places = shard_index(content, layout)
+        places = shard_index(file.read(), layout)
     except ValueError:
-        places = []
-    view = memoryview(content)
-    chunks = tuple(xxhash.xxh3_64_hexdigest(view[offset : offset + size]) for offset, size in places)
-    return replace(checksum_of(content), chunks=chunks)
+        return []
+    ends = np.cumsum([0, *(taken for _, taken in places)]).tolist()
+    return ends[1:] if [offset for offset, _ in places] == ends[:-1] and ends[-1] <= size else []
 
 
 def index_bytes(layout: StoreSpec) -> int:
@@ -167,18 +190,32 @@ def shard_index(end: bytes, layout: StoreSpec) -> list[tuple[int, int]]:
     return [(offset, size) for offset, size in places[places[:, 0] != _ABSENT].tolist()]
 
 
-def decode_chunk(encoded: Any, layout: StoreSpec, out: NDArray[Any]) -> None:
-    """Decode one chunk into an array of its shape and type.
+def decode_chunk(encoded: Any, shape: tuple[int, ...], layout: StoreSpec) -> NDArray[Any]:
+    """Decode one chunk.
+
+    Parameters
+    ----------
+    encoded : buffer
+    shape : tuple of int
+        Shape of one clip's values.
+    layout : StoreSpec
+
+    Returns
+    -------
+    array, shape (chunk_clips, *shape)
+        Not to be written to: where nothing is compressed it is the encoded bytes themselves.
 
     Raises
     ------
     ValueError, RuntimeError
         If it is not what was encoded.
     """
+    dtype = np.dtype(layout.dtype).newbyteorder("<")
     if layout.codec == "none":
-        out[...] = np.frombuffer(encoded, out.dtype).reshape(out.shape)
-    else:
-        _blosc().decompress(encoded, out)
+        return np.frombuffer(encoded, dtype).reshape(layout.chunk_clips, *shape)
+    chunk = np.empty((layout.chunk_clips, *shape), dtype)
+    _blosc().decompress(encoded, chunk)
+    return chunk
 
 
 def read_shard(path: Path, shape: tuple[int, ...], layout: StoreSpec, expected: Checksum) -> Iterator[NDArray[Any]]:
@@ -195,7 +232,7 @@ def read_shard(path: Path, shape: tuple[int, ...], layout: StoreSpec, expected: 
     Yields
     ------
     array, shape (chunk_clips, *shape)
-        The last may be filled up with what is not a number.
+        Not to be written to. The last may be filled up with what is not a number.
 
     Raises
     ------
@@ -205,9 +242,6 @@ def read_shard(path: Path, shape: tuple[int, ...], layout: StoreSpec, expected: 
     content = path.read_bytes()
     if checksum_of(content) != expected:
         raise ValueError(f"{path} is damaged")
-    dtype = np.dtype(layout.dtype).newbyteorder("<")
     view = memoryview(content)
     for offset, size in shard_index(content, layout):
-        chunk = np.empty((layout.chunk_clips, *shape), dtype)
-        decode_chunk(view[offset : offset + size], layout, chunk)
-        yield chunk
+        yield decode_chunk(view[offset : offset + size], shape, layout)

@@ -7,7 +7,6 @@ is the same to the byte for equal input: nothing in it records when or where it 
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -16,10 +15,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from xxhash import xxh3_64, xxh3_64_hexdigest
 
-from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
-from features.draft import Axis, ClipColumns, Draft, chunk_name, shard_name
+from features.draft import FEATURES, WAVEFORM, FeatureAxes, chunk_name, shard_name
 from features.errors import InputError
-from features.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
+from features.layout import StoreSpec, shard_ranges
 from features.manifest import NAME as MANIFEST
 from features.manifest import Manifest, ManifestError
 from features.metadata import SEPARATOR
@@ -165,8 +163,7 @@ class Store:
             if digest != self.manifest.shards[shard].chunks[position]:
                 raise ValueError
             if self.layout.codec != "none":
-                chunk = np.empty((len(out), *self.shape), self.layout.dtype)
-                decode_chunk(encoded, self.layout, chunk)
+                chunk = decode_chunk(encoded, self.shape, self.layout)
                 for place, clip in zip(out, chunk, strict=True):
                     place.view(chunk.dtype).reshape(self.shape)[...] = clip
         except (ValueError, RuntimeError, IndexError, OSError):
@@ -260,38 +257,7 @@ def _damaged(path: Path, name: str) -> InputError:
 class WaveformStore(Store):
     """``waveform`` (clip, sample) float32 in [-1, 1] at 8 kHz, with ``label``, ``source_row`` and ``digest``."""
 
-    name = "waveform"
-    dimensions = ("clip", "sample")
-
-    @classmethod
-    def draft(cls, path: Path, clips: ClipColumns, digest: str, split: dict[str, Any]) -> Draft:
-        """Begin a store whose waveforms are still to be written, shard by shard.
-
-        Parameters
-        ----------
-        path : Path
-        clips : ClipColumns
-        digest : str
-            Fingerprint of the waveforms, labels and rows to come.
-        split : dict
-            Settings by which these clips were chosen.
-        """
-        attributes = {
-            "store": WAVEFORM_LAYOUT.model_dump(),
-            "words": list(WORDS),
-            "sample_rate_hz": SAMPLE_RATE_HZ,
-            "digest": digest,
-            "split": split,
-        }
-        return Draft(path, cls.name, cls.dimensions, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, clips, attributes, {})
-
-
-@dataclass(frozen=True)
-class FeatureAxes:
-    """The axes of one clip's features: centre of each bin in Hz and of each frame in seconds, float64."""
-
-    frequency_hz: NDArray[np.float64]
-    time_s: NDArray[np.float64]
+    name, dimensions = WAVEFORM
 
 
 class FeatureStore(Store):
@@ -300,32 +266,12 @@ class FeatureStore(Store):
     ``xarray.open_zarr(path)`` gives the same store with labelled axes.
     """
 
-    name = "features"
-    dimensions = ("clip", "frequency", "time")
+    name, dimensions = FEATURES
 
     @property
-    def axes(self) -> "FeatureAxes":
+    def axes(self) -> FeatureAxes:
         """Centres of bins and frames."""
         return FeatureAxes(self._small("frequency", "<f8"), self._small("time", "<f8"))
-
-    @classmethod
-    def draft(
-        cls, path: Path, axes: FeatureAxes, layout: StoreSpec, clips: ClipColumns, attributes: dict[str, Any]
-    ) -> Draft:
-        """Begin a store whose features are still to be written, shard by shard.
-
-        Parameters
-        ----------
-        path : Path
-        axes : FeatureAxes
-        layout : StoreSpec
-        clips : ClipColumns
-        attributes : dict
-            What the store is to say of itself, as JSON can hold it.
-        """
-        shape = (axes.frequency_hz.size, axes.time_s.size)
-        coordinates = {"frequency": Axis(axes.frequency_hz, "Hz"), "time": Axis(axes.time_s, "s")}
-        return Draft(path, cls.name, cls.dimensions, shape, layout, clips, attributes, coordinates)
 
 
 KINDS: dict[str, type[FeatureStore] | type[WaveformStore]] = {"features": FeatureStore, "waveform": WaveformStore}

@@ -14,8 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from features.corpus import CLIP_SAMPLES, WORDS
-from features.draft import ClipColumns
-from features.store import WaveformStore
+from features.draft import ClipColumns, draft_waveforms
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,7 +65,7 @@ def columns(clips: int, seed: int = 0) -> ClipColumns:
 def write_waveforms(path: Path, clips: int, seed: int = 0) -> Path:
     """A waveform store of noise, every clip different."""
     rng = np.random.default_rng(seed)
-    store = WaveformStore.draft(path, columns(clips, seed), f"digest of {clips}, {seed}", {"seed": seed})
+    store = draft_waveforms(path, columns(clips, seed), f"digest of {clips}, {seed}", {"seed": seed})
     for number, (start, stop) in enumerate(store.shards):
         store.write(number, rng.uniform(-1, 1, (stop - start, CLIP_SAMPLES)).astype(np.float32))
     store.seal()

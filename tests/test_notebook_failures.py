@@ -8,9 +8,10 @@ import pytest
 from conftest import Project, columns, make_arrays, write_waveforms
 
 from features.cache import ShardCache
+from features.draft import FeatureAxes, draft_features
 from features.featurize import featurize
 from features.layout import StoreSpec
-from features.store import FeatureAxes, FeatureStore
+from features.store import FeatureStore
 from features.streaming import scoring_batches, training_batches
 from features.transform import FeatureSpec
 
@@ -67,6 +68,6 @@ def test_the_reshape_of_waveforms_that_were_never_spectrograms(project: Project,
         assert labels.shape == (16,)
         assert (features >= 0).all()
     axes = FeatureAxes(SPEC.frequency_hz, SPEC.time_s)
-    draft = FeatureStore.draft(tmp_path / "raw.zarr", axes, LAYOUT, columns(100), {"store": LAYOUT.model_dump()})
+    draft = draft_features(tmp_path / "raw.zarr", axes, LAYOUT, columns(100), {"store": LAYOUT.model_dump()})
     with pytest.raises(ValueError, match="are not features of"):
         draft.write(0, made["wav_vals"][:100])

@@ -9,13 +9,12 @@ import zarr
 from conftest import columns, contents
 from zarr.codecs import BloscCodec
 
-from features.draft import Axis, ClipColumns, Draft
+from features.draft import ClipColumns, Draft, FeatureAxes, draft_features
 from features.errors import InputError
 from features.layout import StoreSpec
 from features.store import FeatureStore
 
-AXES = {"frequency": Axis(np.arange(3) * 10.0, "Hz"), "time": Axis(np.arange(4) * 0.1, "s")}
-DIMENSIONS = ("clip", "frequency", "time")
+AXES = FeatureAxes(np.arange(3) * 10.0, np.arange(4) * 0.1)
 ATTRIBUTES = {"words": ["yes", "nö"], "b": {"y": 1.5, "x": None}, "a": True}
 
 
@@ -26,7 +25,7 @@ def layout(**changes: object) -> StoreSpec:
 def draft(path: Path, clips: int = 10, **changes: object) -> Draft:
     spec = layout(**changes)
     attributes = {**ATTRIBUTES, "store": spec.model_dump()}
-    return Draft(path, "features", DIMENSIONS, (3, 4), spec, columns(clips), attributes, AXES)
+    return draft_features(path, AXES, spec, columns(clips), attributes)
 
 
 def values(clips: int) -> np.ndarray:
@@ -50,7 +49,7 @@ def write_with_zarr(path: Path, made: np.ndarray, spec: StoreSpec, clips: ClipCo
         else BloscCodec(cname=spec.codec, clevel=level[spec.codec], shuffle="bitshuffle"),
         fill_value=np.nan,
         chunk_key_encoding={"name": "default", "separator": "."},
-        dimension_names=DIMENSIONS,
+        dimension_names=("clip", "frequency", "time"),
         config={"write_empty_chunks": True},
     )
     array[...] = made
@@ -58,8 +57,8 @@ def write_with_zarr(path: Path, made: np.ndarray, spec: StoreSpec, clips: ClipCo
         "label": (clips.labels, ("clip",), -1, {}),
         "source_row": (clips.source_rows, ("clip",), -1, {}),
         "digest": (clips.digests, ("clip", "byte"), 0, {}),
-        "frequency": (AXES["frequency"].values, ("frequency",), np.nan, {"units": "Hz"}),
-        "time": (AXES["time"].values, ("time",), np.nan, {"units": "s"}),
+        "frequency": (AXES.frequency_hz, ("frequency",), np.nan, {"units": "Hz"}),
+        "time": (AXES.time_s, ("time",), np.nan, {"units": "s"}),
     }
     for name, (content, dimensions, fill, says) in small.items():
         array = group.create_array(

@@ -111,9 +111,9 @@ def test_one_changed_clip_costs_one_shard(tmp_path: Path, cache: ShardCache) -> 
 
 
 def rewrite(store: WaveformStore, path: Path, digests: np.ndarray, waves: np.ndarray) -> Path:
-    from features.draft import ClipColumns
+    from features.draft import ClipColumns, draft_waveforms
 
-    draft = WaveformStore.draft(path, ClipColumns(store.labels, store.source_rows, digests), "edited", {})
+    draft = draft_waveforms(path, ClipColumns(store.labels, store.source_rows, digests), "edited", {})
     for number, (start, stop) in enumerate(draft.shards):
         draft.write(number, waves[start:stop])
     draft.seal()

@@ -6,11 +6,11 @@ from conftest import columns
 
 from features.cache import ShardCache
 from features.comparison import compare
-from features.draft import ClipColumns
+from features.draft import ClipColumns, FeatureAxes, draft_features, draft_waveforms
 from features.featurize import featurize
 from features.inspection import Statistics, inspect
 from features.layout import StoreSpec
-from features.store import FeatureAxes, FeatureStore, WaveformStore
+from features.store import FeatureStore, WaveformStore
 from features.transform import FeatureSpec
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=64, hop_length=64, window="hann")
@@ -19,7 +19,7 @@ CLIPS = 300
 
 
 def write(path: Path, waves: np.ndarray, clips: ClipColumns) -> WaveformStore:
-    draft = WaveformStore.draft(path, clips, str(hash(waves.tobytes())), {"seed": 0})
+    draft = draft_waveforms(path, clips, str(hash(waves.tobytes())), {"seed": 0})
     for number, (start, stop) in enumerate(draft.shards):
         draft.write(number, waves[start:stop])
     draft.seal()
@@ -58,7 +58,7 @@ def test_suspicious_clips_are_found(tmp_path: Path) -> None:
 
 
 def test_values_that_are_no_numbers_are_found(tmp_path: Path) -> None:
-    draft = FeatureStore.draft(
+    draft = draft_features(
         tmp_path / "f.zarr",
         axes=FeatureAxes(np.arange(3.0), np.arange(4.0)),
         layout=LAYOUT,

@@ -4,8 +4,8 @@ import matplotlib.image
 import numpy as np
 import soundfile
 
+from features.draft import FeatureAxes
 from features.pictures import blocks, decibels, draw_spectrograms, draw_waveforms, write_wav
-from features.store import FeatureAxes
 from features.transform import FeatureSpec, transform
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")

@@ -10,10 +10,10 @@ import zarr
 from conftest import columns, contents
 from pydantic import ValidationError
 
-from features.draft import Draft
+from features.draft import Draft, FeatureAxes, draft_features
 from features.errors import InputError
 from features.layout import StoreSpec
-from features.store import FeatureAxes, FeatureStore, WaveformStore
+from features.store import FeatureStore, WaveformStore
 
 AXES = FeatureAxes(np.arange(3) * 10.0, np.arange(4) * 0.1)
 
@@ -24,7 +24,7 @@ def layout(**changes: object) -> StoreSpec:
 
 def draft(path: Path, clips: int = 10, **changes: object) -> Draft:
     spec = layout(**changes)
-    return FeatureStore.draft(path, AXES, spec, columns(clips), {"store": spec.model_dump(), "words": ["yes"]})
+    return draft_features(path, AXES, spec, columns(clips), {"store": spec.model_dump(), "words": ["yes"]})
 
 
 def values(clips: int = 10) -> np.ndarray:

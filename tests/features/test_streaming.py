@@ -10,14 +10,14 @@ from scipy.stats import chi2
 
 from features.corpus import CLIP_SAMPLES, WORDS
 from features.division import divide_source
-from features.draft import ClipColumns
+from features.draft import ClipColumns, FeatureAxes, draft_features
 from features.errors import InputError
 from features.layout import StoreSpec
 from features.npz import open_source
 from features.order import Order, again_together, clips_of
 from features.publish import scratch
 from features.sets import SplitSpec
-from features.store import FeatureAxes, FeatureStore
+from features.store import FeatureStore
 from features.streaming import WINDOW_CHUNKS, damage_as_input_error, scoring_batches, training_batches
 
 CLIPS = 1100  # three windows of chunks, the last chunk of 12 clips
@@ -34,7 +34,7 @@ def make_store(path: Path, codec: str) -> Path:
     clips = np.arange(CLIPS)
     axes = FeatureAxes(np.arange(2.0), np.arange(3.0))
     columns = ClipColumns((clips % 12).astype(np.int8), clips, np.zeros((CLIPS, 16), np.uint8))
-    made = FeatureStore.draft(path, axes, layout, columns, {"store": layout.model_dump()})
+    made = draft_features(path, axes, layout, columns, {"store": layout.model_dump()})
     for number, (start, stop) in enumerate(made.shards):
         made.write(number, np.broadcast_to(clips[start:stop, None, None], (stop - start, 2, 3)))
     made.seal()
