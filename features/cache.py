@@ -1,7 +1,7 @@
 """The shard cache: finished shards under the name of everything that decided their bytes.
 
-An entry is one file, ``<key>.<checksum>``; it appears whole by a rename, never changes, and is linked into stores, or
-copied where the file system has no links. Nothing but shards, which can be made again, is kept or thrown away.
+An entry is one file, ``<key>.<checksum>``; it appears whole in one step, never changes, and is linked into stores, or
+copied where the file system has no links. Nothing but shards, which can be made again, is kept or thrown away here.
 """
 
 import ctypes
@@ -10,17 +10,20 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from socket import gethostname
 from typing import BinaryIO
 from uuid import uuid4
 
 from features.layout import StoreSpec
-from features.shard import Checksum, checksum_shard
+from features.shard import Checksum, checksum, checksum_shard
 
+FOLDER = re.compile(r"[0-9a-f]{2}")
 ENTRY = re.compile(r"[0-9a-f]+\.[0-9a-f]{32}")
 
 STALE_S = 24 * 3600
@@ -67,9 +70,7 @@ class ShardCache:
             if actual.digest != expected.digest:
                 path.unlink(missing_ok=True)
                 return None
-            # The time of last use is kept as access time: the file's own time is what DVC knows it by.
-            with suppress(PermissionError):  # somebody else's entry in a shared cache
-                os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+            _touch(path)
             if target:
                 link(path, target)
         except FileNotFoundError:  # another process has just pruned it
@@ -98,23 +99,47 @@ class ShardCache:
                 file.flush()
                 start_writing(file)
                 partial.chmod(0o444)
+                finished = (target and self._twin(written)) or partial
                 entry = self.folder / key[:2] / f"{key}.{written.digest}"
                 entry.parent.mkdir(parents=True, exist_ok=True)
-                if target:
-                    link(partial, target)  # before others can see the entry, and prune it
-                partial.replace(entry)
+                if target:  # before others can see the entry, and prune it
+                    try:
+                        link(finished, target)
+                    except FileNotFoundError:  # the twin has just been pruned
+                        link(partial, target)
+                try:
+                    os.link(finished, entry)
+                except OSError:  # it is there already, or there are no links here, or the twin is gone
+                    partial.replace(entry)
         finally:
             partial.unlink(missing_ok=True)
         return written
 
+    def _twin(self, written: Checksum) -> Path | None:
+        """An intact entry of the same bytes under another key, as there is when code changed and its numbers did not.
+
+        Then one file serves both, and DVC, which knows the file, need not hash another.
+        """
+        with suppress(OSError):  # unreadable, or another process has just pruned it
+            path = self._digests.get(written.digest)
+            if path and checksum(path) == written:
+                _touch(path)
+                return path
+        return None
+
+    @cached_property
+    def _digests(self) -> dict[str, Path]:
+        """An entry of each digest, as they were when this was first asked."""
+        return {path.suffix[1:]: path for path in self.entries()}
+
     def entries(self) -> list[Path]:
         """Every entry, in no order."""
-        return [path for path in self.folder.glob("[0-9a-f][0-9a-f]/*") if ENTRY.fullmatch(path.name)]
+        return [Path(entry.path) for entry in self._scan()]
 
     def usage(self) -> Usage:
         """Count entries and bytes."""
-        sizes = [status.st_size for _, status in self._status()]
-        return Usage(len(sizes), sum(sizes))
+        known = self._status()
+        return Usage(len(known), sum({status.st_ino: status.st_size for _, status in known}.values()))
 
     def prune(self, max_bytes: int) -> Usage:
         """Remove least recently used entries until the rest fits, and what killed runs left half written.
@@ -131,26 +156,48 @@ class ShardCache:
                     with suppress(FileNotFoundError):  # its writer has just finished it
                         if _abandoned(partial):
                             partial.unlink()
-        aged = sorted((status.st_atime_ns, status.st_size, path) for path, status in self._status())
-        over = sum(size for _, size, _ in aged) - max_bytes
+        aged = sorted((status.st_atime_ns, status.st_ino, status.st_size, path) for path, status in self._status())
+        names = Counter(inode for _, inode, _, _ in aged)  # keys with the same bytes share a file
+        over = sum({inode: size for _, inode, size, _ in aged}.values()) - max_bytes
         removed = freed = 0
-        for _, size, path in aged:
-            if freed >= over:
+        for _, inode, size, path in aged:
+            if freed >= over and max_bytes:
                 break
-            path.unlink(missing_ok=True)
-            removed, freed = removed + 1, freed + size
+            Path(path).unlink(missing_ok=True)
+            names[inode] -= 1
+            removed, freed = removed + 1, freed + (0 if names[inode] else size)
         return Usage(removed, freed)
 
     def clear(self) -> Usage:
         """Remove every entry, and nothing else that may lie there."""
         return self.prune(0)
 
-    def _status(self) -> list[tuple[Path, os.stat_result]]:
+    def _status(self) -> list[tuple[str, os.stat_result]]:
         known = []
-        for path in self.entries():
+        for entry in self._scan():
             with suppress(FileNotFoundError):  # another process has just removed it
-                known.append((path, path.stat()))
+                known.append((entry.path, entry.stat()))
         return known
+
+    def _scan(self) -> Iterator["os.DirEntry[str]"]:
+        """Every entry, by the quickest way there is: a run whose shards are all here does little else."""
+        for folder in _listed(self.folder):
+            if FOLDER.fullmatch(folder.name):
+                yield from (entry for entry in _listed(Path(folder.path)) if ENTRY.fullmatch(entry.name))
+
+
+def _listed(folder: Path) -> "list[os.DirEntry[str]]":
+    """What is in a folder; nothing if there is none, or it is not ours to see."""
+    try:
+        return list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+
+
+def _touch(entry: Path) -> None:
+    """Say that an entry was just used, by its access time: its time of change is what DVC knows the file by."""
+    with suppress(PermissionError):  # somebody else's entry in a shared cache
+        os.utime(entry, ns=(time.time_ns(), entry.stat().st_mtime_ns))
 
 
 @contextmanager

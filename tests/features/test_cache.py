@@ -70,6 +70,46 @@ def test_the_least_recently_used_go_first(cache: ShardCache, tmp_path: Path) -> 
     assert all((tmp_path / str(number)).exists() for number in range(5))  # stores keep what they have
 
 
+def test_keys_with_the_same_bytes_share_a_file(cache: ShardCache, tmp_path: Path) -> None:
+    """As when code changes and its numbers do not: then DVC knows the file, and the disk holds it once."""
+    add(cache, "ab", bytes(100), tmp_path / "0")
+    other = ShardCache(cache.folder)
+    add(other, "cd", bytes(100), tmp_path / "1")
+    add(other, "ef", bytes(99), tmp_path / "2")
+    (first,), (second,) = cache.folder.glob("ab/*"), cache.folder.glob("cd/*")
+    assert first.samefile(second)
+    assert first.samefile(tmp_path / "1")
+    assert cache.usage() == Usage(3, 199)
+    assert list((cache.folder / "partial").iterdir()) == []
+    second.unlink()
+    second.write_bytes(bytes(99) + b"1")  # damaged
+    first.unlink()
+    add(ShardCache(cache.folder), "01", bytes(100), tmp_path / "3")
+    assert (tmp_path / "3").read_bytes() == bytes(100)
+
+
+def test_a_shared_file_counts_as_just_used(cache: ShardCache, tmp_path: Path) -> None:
+    add(cache, "ab", bytes(100), tmp_path / "0")
+    add(cache, "cd", bytes(99), tmp_path / "1")
+    for key, hours in (("ab", 10), ("cd", 1)):
+        (entry,) = cache.folder.glob(f"{key}/*")
+        os.utime(entry, (time.time() - hours * 3600, 0))
+    add(ShardCache(cache.folder), "ef", bytes(100), tmp_path / "2")
+    assert cache.prune(100) == Usage(1, 99)
+    assert sorted(path.parent.name for path in cache.entries()) == ["ab", "ef"]
+
+
+def test_room_is_made_by_files_not_by_names(cache: ShardCache, tmp_path: Path) -> None:
+    add(cache, "ab", bytes(100), tmp_path / "0")
+    add(ShardCache(cache.folder), "cd", bytes(100), tmp_path / "1")
+    add(cache, "ef", bytes(50), tmp_path / "2")
+    for path, second in ((next(cache.folder.glob("ab/*")), 1), (next(cache.folder.glob("ef/*")), 2)):
+        os.utime(path, ns=(second * 10**9, path.stat().st_mtime_ns))
+    assert cache.prune(150) == Usage(0, 0)
+    assert cache.prune(149) == Usage(2, 100)
+    assert [path.parent.name for path in cache.entries()] == ["ef"]
+
+
 def test_partial_files_of_killed_runs_go_in_time(cache: ShardCache, tmp_path: Path) -> None:
     add(cache, "ab", b"shard", tmp_path / "0")
     here = cache.folder / f"partial/{gethostname()}.killed"
