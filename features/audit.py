@@ -55,8 +55,7 @@ def examine(path: Path, clips: int, blocks: Iterable[tuple[int, NDArray[np.float
     peaks = np.zeros(clips, np.float32)
     for start, block in blocks:
         peaks[start : start + len(block)] = np.abs(block).max(axis=1)  # NaN and infinity survive a maximum
-        for row, clip in enumerate(block, start):
-            digests[row] = np.void(blake2b(clip.data, digest_size=DIGEST_BYTES).digest())
+        digests[start : start + len(block)] = digests_of(block)
     broken = np.flatnonzero(~np.isfinite(peaks))
     if len(broken):
         raise InputError(
@@ -69,6 +68,12 @@ def examine(path: Path, clips: int, blocks: Iterable[tuple[int, NDArray[np.float
             "expected [-1, 1], so divide them by the full scale they were recorded with (32768 for 16 bits)"
         )
     return Audit(digests, int((peaks == 0).sum()), int((peaks > 1).sum()))
+
+
+def digests_of(clips: NDArray[np.float32]) -> NDArray[np.void]:
+    """Take the digest of each clip: float32 (clips, 8000) to 16 raw bytes each (``V16``), shape (clips,)."""
+    taken = b"".join(blake2b(clip.data, digest_size=DIGEST_BYTES).digest() for clip in clips)
+    return np.frombuffer(taken, f"V{DIGEST_BYTES}")
 
 
 @dataclass(frozen=True)

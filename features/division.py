@@ -1,4 +1,4 @@
-"""Dividing an npz: one look at every clip, then the rows, labels and digests of each set. Writes nothing."""
+"""Dividing an npz: one look at every clip, then the rows, labels and digests of each set. Writes no store."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.audit import DIGEST_BYTES, Audit, examine
+from features.file_state import FileState
 from features.heap import trim_heap
 from features.npz import Source
+from features.recall import AuditCache
 from features.sets import Division, SplitSpec, divide, join_groups
 
 
@@ -44,8 +46,14 @@ class Divided:
         return blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).hexdigest()
 
 
-def divide_source(npz: Path, source: Source, spec: SplitSpec, advance: Callable[[int], None]) -> Divided:
-    """Look at every clip once and choose its set.
+def divide_source(
+    npz: Path,
+    source: Source,
+    spec: SplitSpec,
+    advance: Callable[[int], None],
+    audits: AuditCache | None = None,
+) -> Divided:
+    """Look at every clip once, unless an earlier run did, and choose its set.
 
     Parameters
     ----------
@@ -55,6 +63,8 @@ def divide_source(npz: Path, source: Source, spec: SplitSpec, advance: Callable[
     spec : SplitSpec
     advance : callable
         Told the number of clips of each block that was looked at.
+    audits : AuditCache, optional
+        Where earlier looks are kept, and this one will be; without it every clip is looked at.
 
     Raises
     ------
@@ -64,7 +74,11 @@ def divide_source(npz: Path, source: Source, spec: SplitSpec, advance: Callable[
     # Sorting text takes several times its size, so that is done while nothing else is in memory.
     speakers = None if source.groups is None else np.unique(source.groups, return_inverse=True)[1]
     trim_heap()
-    audit = examine(npz, source.clips, _counted(source, advance))
+    audit = audits.recall(source.state, source.clips) if audits else None
+    if audit is None:
+        audit = examine(npz, source.clips, _counted(source, advance))
+        if audits and FileState.of(npz.stat()) == source.state:
+            audits.keep(source.state, audit)
     return Divided(audit, divide(source.labels, join_groups(speakers, audit.digests), spec), source.labels)
 
 

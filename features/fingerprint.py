@@ -29,6 +29,11 @@ WAVEFORM_CODE = ("features.layout", "features.shard")
 
 WAVEFORM_LIBRARIES = ("numcodecs", "numpy")
 
+AUDIT_CODE = ("features.audit", "features.corpus", "features.errors", "features.file_state", "features.npz")
+"""Modules whose code decides what a look at every clip of an npz finds."""
+
+AUDIT_LIBRARIES = ("numpy",)
+
 
 class Version(BaseModel):
     """What makes shards, apart from the settings."""
@@ -48,6 +53,12 @@ def current_version() -> Version:
 def waveform_version() -> Version:
     """Version of what writes waveforms here; imports none of it."""
     return _version(WAVEFORM_CODE, WAVEFORM_LIBRARIES)
+
+
+@cache
+def audit_version() -> Version:
+    """Version of what looks at an npz here; imports none of it."""
+    return _version(AUDIT_CODE, AUDIT_LIBRARIES)
 
 
 def _version(modules: tuple[str, ...], libraries: tuple[str, ...]) -> Version:

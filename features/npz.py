@@ -7,14 +7,16 @@ The layouts are documented in NumPy's ``numpy.lib.format`` and PKWARE's APPNOTE,
 """
 
 import mmap
+import os
 import shutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
 from features.errors import InputError
+from features.file_state import FileState
 
 BLOCK_CLIPS = 512
 COPY_BYTES = 1 << 22
@@ -72,12 +75,15 @@ class Source:
 
     Attributes
     ----------
+    path : Path
     clips : int
         Number of rows.
     labels : int8 array, shape (clips,)
         Positions in :data:`features.corpus.WORDS`.
     groups : text array, shape (clips,), or None
         Who speaks each clip, where the file says so.
+    state : FileState
+        Of the file, when it was opened.
     notes : list of str
         Conversions that reading makes, in words.
     """
@@ -85,24 +91,39 @@ class Source:
     def __init__(
         self,
         path: Path,
-        samples: NDArray[np.generic],
-        memory: mmap.mmap,
+        header: NpyHeader,
         labels: NDArray[np.int8],
         groups: NDArray[np.str_] | None,
+        state: FileState,
+        mapping: Callable[[], tuple[mmap.mmap, int]],
         checksums: tuple[int, int | None],
     ) -> None:
-        self._path = path
-        self._samples = samples
-        self._memory = memory
+        self.path = path
+        self._header = header
+        self._mapping = mapping
+        self._mapped: tuple[mmap.mmap, NDArray[np.generic]] | None = None
+        self._lock = Lock()
         self._header_crc, self._crc = checksums
-        self.clips = len(samples)
+        self.clips = header.shape[0]
         self.labels = labels
         self.groups = groups
+        self.state = state
         self.notes: list[str] = []
-        if samples.dtype.kind == "i":
+        if header.dtype.kind == "i":
             self.notes.append(f"{path}: wav_vals is int16; every sample is divided by 32768 to lie in [-1, 1)")
-        elif samples.dtype.itemsize == 8:
+        elif header.dtype.itemsize == 8:
             self.notes.append(f"{path}: wav_vals is float64; every sample is rounded to float32")
+
+    @property
+    def _samples(self) -> NDArray[np.generic]:
+        """All samples, mapped when they are first wanted: what is compressed has to be inflated for that."""
+        with self._lock:
+            if self._mapped is None:
+                memory, start = self._mapping()
+                header = self._header
+                samples = np.frombuffer(memory, header.dtype, header.shape[0] * CLIP_SAMPLES, start)
+                self._mapped = memory, samples.reshape(header.shape)
+            return self._mapped[1]
 
     def _convert(self, raw: NDArray[np.generic]) -> NDArray[np.float32]:
         converted = raw.astype(np.float32)
@@ -149,11 +170,12 @@ class Source:
             yield start, self._convert(raw)
             self._forget()
         if self._crc is not None and crc != self._crc:
-            raise damaged(self._path, "its samples do not match the checksum recorded in it")
+            raise damaged(self.path, "its samples do not match the checksum recorded in it")
 
     def _forget(self) -> None:
         """Give mapped pages back: they stay in the page cache but no longer count as this process's memory."""
-        self._memory.madvise(mmap.MADV_DONTNEED)
+        if self._mapped:
+            self._mapped[0].madvise(mmap.MADV_DONTNEED)
 
 
 def damaged(path: Path, why: str) -> InputError:
@@ -253,6 +275,14 @@ def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     return info.header_offset + 30 + name_bytes + extra_bytes
 
 
+def _map(path: Path, file: IO[bytes], end: int) -> mmap.mmap:
+    """Map a whole file, for as long as an array lies on it."""
+    memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if len(memory) < end:
+        raise damaged(path, "it ends before its samples do")
+    return memory
+
+
 @contextmanager
 def open_source(path: Path, inflated: Path) -> Iterator[Source]:
     """Open an npz of clips for reading by row.
@@ -264,7 +294,8 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
         if it knows the speakers, ``group_vals`` text of the same shape. Stored or compressed. int16 samples are
         divided by 32768 and float64 samples in [-1, 1] rounded; ``notes`` of the result say so.
     inflated : Path
-        A file to write if ``wav_vals`` is compressed; as large as the samples, and the caller's to remove.
+        A file to write when samples are wanted and ``wav_vals`` is compressed; as large as the samples, and the
+        caller's to remove.
 
     Yields
     ------
@@ -277,33 +308,36 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
     """
     try:
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            state = FileState.of(os.fstat(file.fileno()))
             info = _member(archive, path, "wav_vals")
             with archive.open(info) as member:
                 header = read_header(path, member)
-                _check_samples(path, header)
-                if info.file_size != header.header_bytes + header.data_bytes:
-                    raise damaged(path, f"wav_vals has {info.file_size} bytes and promises {header.data_bytes}")
-                stored = info.compress_type == zipfile.ZIP_STORED
-                if not stored:
-                    with open(inflated, "wb") as out:
-                        shutil.copyfileobj(member, out, COPY_BYTES)
-            if stored:
+            _check_samples(path, header)
+            if info.file_size != header.header_bytes + header.data_bytes:
+                raise damaged(path, f"wav_vals has {info.file_size} bytes and promises {header.data_bytes}")
+            if info.compress_type == zipfile.ZIP_STORED:
                 start = _data_offset(file, info)
                 file.seek(start)
                 header_crc = zlib.crc32(file.read(header.header_bytes))
                 start += header.header_bytes
                 crc: int | None = info.CRC
+                memory = _map(path, file, start + header.data_bytes)
+
+                def mapping() -> tuple[mmap.mmap, int]:
+                    return memory, start
             else:
-                start, header_crc, crc = 0, 0, None  # zipfile compared the checksum while inflating
+                header_crc, crc = 0, None  # zipfile compares the checksum while inflating
+
+                def mapping() -> tuple[mmap.mmap, int]:
+                    with archive.open(info) as member, open(inflated, "wb") as out:
+                        shutil.copyfileobj(member, out, COPY_BYTES)
+                    with open(inflated, "rb") as data:
+                        return _map(path, data, info.file_size), header.header_bytes
+
             labels = encode_labels(path, _read_text(archive, path, "label_vals", header.shape[0]))
             has_groups = "group_vals.npy" in archive.namelist()
             groups = _read_text(archive, path, "group_vals", header.shape[0]) if has_groups else None
-        with open(path if stored else inflated, "rb") as data:
-            memory = mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ)  # unmapped when the last array on it is gone
-        if len(memory) < start + header.data_bytes:
-            raise damaged(path, "it ends before its samples do")
-        samples = np.frombuffer(memory, header.dtype, header.shape[0] * CLIP_SAMPLES, start).reshape(header.shape)
-        yield Source(path, samples, memory, labels, groups, (header_crc, crc))
+            yield Source(path, header, labels, groups, state, mapping, (header_crc, crc))
     except FileNotFoundError as error:
         if error.filename != str(path):
             raise

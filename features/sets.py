@@ -6,8 +6,6 @@ from typing import Annotated, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from features.corpus import WORDS
 from features.errors import InputError
@@ -81,6 +79,11 @@ def join_groups(speakers: NDArray[np.str_] | NDArray[np.int64] | None, digests: 
         _, first, number = np.unique(content, return_index=True, return_inverse=True)
         return np.argsort(np.argsort(first))[number.reshape(-1)].astype(np.int64)
     names, speaker = np.unique(speakers, return_inverse=True)
+    if len(contents) == clips:  # no copy links two speakers
+        return speaker.reshape(-1).astype(np.int64)
+    from scipy.sparse import coo_array  # a quarter of what a split takes whose shards are in the cache
+    from scipy.sparse.csgraph import connected_components
+
     links = coo_array(
         (np.ones(clips, np.int8), (speaker.reshape(-1), len(names) + content.reshape(-1))),
         shape=(len(names) + len(contents),) * 2,

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from features.recall import AuditCache
 from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.stage import say
 
-app = typer.Typer(help="What the shard cache holds, and making it smaller; finished shards only, never source data.")
+app = typer.Typer(help="What the cache holds, and making it smaller; finished shards and records, never source data.")
 
 
 @app.command()
@@ -34,6 +35,11 @@ def prune(cache_folder: Folder = None, cache_size: Size = DEFAULT_SIZE) -> None:
 
 @app.command()
 def clear(cache_folder: Folder = None) -> None:
-    """Remove every shard. Stores keep what they hold; what they lack later is computed again."""
-    removed = shard_cache(cache_folder).clear()
+    """Remove every shard, and what was found in npz files.
+
+    Stores keep what they hold; what they lack later is computed again.
+    """
+    cache = shard_cache(cache_folder)
+    AuditCache.beside(cache).clear()
+    removed = cache.clear()
     say(f"cache: removed {removed.entries} shards, {removed.bytes / 1e6:,.0f} MB")

@@ -21,6 +21,7 @@ from features.layout import StoreSpec
 from features.npz import Source, open_source
 from features.plan import Clips, Plan, cost_of, plan
 from features.publish import scratch
+from features.recall import AuditCache
 from features.sets import SETS, SplitSpec
 from features.store import FeatureStore, WaveformStore
 from features.transform import FeatureSpec
@@ -56,7 +57,7 @@ def command(
     spec, layout = read_section("features", FeatureSpec), read_section("store", StoreSpec)
     cache = shard_cache(cache_folder)
     status = _dvc_status(names)
-    with _sources(names, status) as sources:
+    with _sources(names, status, cache) as sources:
         answers = {
             name: _answer(name, source, sample, spec, layout, cache, status, workers)
             for name, (source, sample) in sources.items()
@@ -151,7 +152,9 @@ def _stage_changes(name: str, status: Status | None) -> tuple[list[str], bool, l
 
 
 @contextmanager
-def _sources(names: list[str], status: Status | None) -> Iterator[dict[str, tuple[Clips, NDArray[np.float32]]]]:
+def _sources(
+    names: list[str], status: Status | None, cache: ShardCache
+) -> Iterator[dict[str, tuple[Clips, NDArray[np.float32]]]]:
     """The clips of each set as they will be, and a few to try: as split would deal them now, if it is out of date."""
     spec = read_section("split", SplitSpec)
     stale = set(status or {}) & {"synthesize", "split"}
@@ -170,7 +173,7 @@ def _sources(names: list[str], status: Status | None) -> Iterator[dict[str, tupl
     inflated = Path("data/split/samples")
     with scratch(inflated), open_source(npz, inflated) as source:
         with progress("examining", source.clips) as advance:
-            divided = divide_source(npz, source, spec, advance)
+            divided = divide_source(npz, source, spec, advance, AuditCache.beside(cache))
         yield {name: _as_divided(name, source, divided, spec) for name in names}
 
 

@@ -1,36 +1,42 @@
 """Stage ``split``: divide the clips of the npz into three sets, before anything is computed from them."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
+import typer
 
-from features.audit import count_duplicates
+from features.audit import count_duplicates, digests_of
 from features.cache import ShardCache
 from features.corpus import word_counts
 from features.division import Divided, divide_source
-from features.draft import ClipColumns
+from features.draft import ClipColumns, draft_waveforms
 from features.errors import InputError
+from features.file_state import FileState
 from features.fingerprint import settings_hash, shard_key, waveform_version
 from features.heap import steady_heap
 from features.layout import WAVEFORM_LAYOUT, shard_ranges
 from features.npz import Source, open_source
 from features.publish import publish, scratch
+from features.recall import AuditCache
 from features.sets import SETS, SplitSpec
 from features.shard import Checksum, write_shard
-from features.store import WaveformStore
 from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.params import DataSpec, read_section
 from pipeline.progress import Advance, progress
-from pipeline.stage import note, note_waiting, run, say
+from pipeline.stage import default_workers, note, note_waiting, run, say
 
 FOLDER = Path("data/split")
 METRICS = Path("metrics/split.json")
 
 
-def main(cache_folder: Folder = None, cache_size: Size = DEFAULT_SIZE) -> None:
+def main(
+    workers: Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Threads.")] = default_workers(),
+    cache_folder: Folder = None,
+    cache_size: Size = DEFAULT_SIZE,
+) -> None:
     """Write data/split/{train,validation,test}.zarr and metrics/split.json with the settings of data and split."""
     limit = parse_size(cache_size)
     cache = shard_cache(cache_folder)
@@ -39,9 +45,8 @@ def main(cache_folder: Folder = None, cache_size: Size = DEFAULT_SIZE) -> None:
     steady_heap()
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
     with scratch(FOLDER / "samples") as inflated, open_source(npz, inflated) as source:
-        looked_at = _version(npz)
         with progress("examining", source.clips) as advance:
-            divided = divide_source(npz, source, spec, advance)
+            divided = divide_source(npz, source, spec, advance, AuditCache.beside(cache))
         for remark in source.notes:
             note(remark)
         absent = [word for word, count in word_counts(source.labels).items() if not count]
@@ -52,11 +57,10 @@ def main(cache_folder: Folder = None, cache_size: Size = DEFAULT_SIZE) -> None:
             progress("splitting", source.clips) as advance,
         ):
             reused = [
-                _write_set(aside, name, source, divided, spec, cache, advance)
+                _write_set(aside, name, source, divided, spec, cache, workers, advance)
                 for name, aside in zip(SETS, asides, strict=True)
             ]
-            if _version(npz) != looked_at:
-                raise InputError(f"{npz} changed while it was being split; run this again when nobody writes to it")
+            _refuse_change(source)
             metrics.write_text(json.dumps(_summary(source, divided), indent=2) + "\n")
     cache.prune(limit)
     division = divided.division
@@ -68,10 +72,9 @@ def main(cache_folder: Folder = None, cache_size: Size = DEFAULT_SIZE) -> None:
     )
 
 
-def _version(path: Path) -> tuple[int, int, int]:
-    """What changes when somebody writes to a file."""
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def _refuse_change(source: Source) -> None:
+    if source.state.written_since(FileState.of(source.path.stat())):
+        raise InputError(f"{source.path} changed while it was being split; run this again when nobody writes to it")
 
 
 def _write_set(
@@ -81,27 +84,41 @@ def _write_set(
     divided: Divided,
     spec: SplitSpec,
     cache: ShardCache,
+    workers: int,
     advance: Advance,
 ) -> list[bool]:
     """Write a set, taking from the cache what is there; for each shard, whether it was."""
     rows = divided.division.rows[name]
     columns = ClipColumns(divided.labels_of(name), rows, divided.digests_of(name))
-    store = WaveformStore.draft(path, columns, divided.fingerprint_of(name), spec.model_dump(mode="json"))
+    store = draft_waveforms(path, columns, divided.fingerprint_of(name), spec.model_dump(mode="json"))
     settings = settings_hash(WAVEFORM_LAYOUT, waveform_version())
-    reused = []
-    for number, (start, stop) in enumerate(store.shards):
+
+    def write(file: BinaryIO, start: int, stop: int) -> Checksum:
+        waves = source.read(rows[start:stop])
+        # Else a file that changes meanwhile would leave its samples in the cache, under the name of others.
+        if digests_of(waves).tobytes() != columns.digests[start:stop].tobytes():
+            _refuse_change(source)
+            AuditCache.beside(cache).forget(source.state)
+            raise InputError(
+                f"{source.path} holds other samples than when it was examined; run this again to examine it anew"
+            )
+        chunks = shard_ranges(stop - start, WAVEFORM_LAYOUT.chunk_clips)
+        return write_shard(file, (waves[first:end] for first, end in chunks), WAVEFORM_LAYOUT)
+
+    def place(number: int) -> tuple[Checksum, bool]:
+        start, stop = store.shards[number]
         key, target = shard_key(settings, columns.digests[start:stop]), store.shard_path(number)
-
-        def write(file: BinaryIO, rows: NDArray[np.int64] = rows[start:stop]) -> Checksum:
-            waves, chunks = source.read(rows), shard_ranges(len(rows), WAVEFORM_LAYOUT.chunk_clips)
-            return write_shard(file, (waves[first:end] for first, end in chunks), WAVEFORM_LAYOUT)
-
-        found = cache.take(key, target, WAVEFORM_LAYOUT)
-        store.record(number, found or cache.add(key, target, write))
-        reused.append(found is not None)
+        kept = cache.take(key, target, WAVEFORM_LAYOUT)
+        placed = kept or cache.add(key, target, partial(write, start=start, stop=stop))
         advance(stop - start)
+        return placed, kept is not None
+
+    with ThreadPoolExecutor(workers) as pool:
+        outcomes = list(pool.map(place, range(len(store.shards))))
+    for number, (checksum, _) in enumerate(outcomes):
+        store.record(number, checksum)
     store.seal()
-    return reused
+    return [kept for _, kept in outcomes]
 
 
 def _summary(source: Source, divided: Divided) -> dict[str, Any]:

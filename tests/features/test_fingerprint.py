@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 
 from features.fingerprint import (
+    AUDIT_CODE,
     CODE,
     LIBRARIES,
     WAVEFORM_CODE,
@@ -57,7 +58,12 @@ def test_modules_do_not_run_into_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "start"), [(CODE, {"features.compute", "features.shard"}), (WAVEFORM_CODE, {"features.shard"})]
+    ("code", "start"),
+    [
+        (CODE, {"features.compute", "features.shard"}),
+        (WAVEFORM_CODE, {"features.shard"}),
+        (AUDIT_CODE, {"features.audit"}),
+    ],
 )
 def test_the_code_is_all_that_makes_a_shard(code: tuple[str, ...], start: set[str]) -> None:
     """What computing and writing a shard imports of ours, but for the store, whose bytes have checksums."""

@@ -68,6 +68,17 @@ def test_the_seed_decides() -> None:
     assert first == again != other
 
 
+def test_speakers_without_common_copies_are_the_groups() -> None:
+    rng = np.random.default_rng(0)
+    speakers = np.array([f"s{number}" for number in rng.integers(40, size=200)])
+    digests = np.arange(200, dtype="<u8").view("V8")
+    groups = join_groups(speakers, digests)
+    np.testing.assert_array_equal(groups, np.unique(speakers, return_inverse=True)[1])
+    copied = digests.copy()
+    copied[np.flatnonzero(speakers == speakers[0])[1]] = copied[0]  # a copy by the same speaker links nobody
+    np.testing.assert_array_equal(join_groups(speakers, copied), groups)
+
+
 def test_speakers_and_copies_are_joined_by_chains() -> None:
     speakers = np.array(["ann", "bob", "bob", "cid", "dan"])
     digests = np.array([b"x", b"x", b"y", b"y", b"z"], "V1")

@@ -1,10 +1,15 @@
 import json
 import shutil
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Project, contents, make_arrays
 
+from features.file_state import FileState
+from features.recall import AuditCache
 from features.sets import SETS
 from features.store import WaveformStore
 
@@ -86,6 +91,92 @@ def test_waveforms_are_taken_from_the_cache(project: Project) -> None:
         entry.write_bytes(content)
     assert "3 shards written, 0 reused" in project.stage("split").out, "what is damaged is written anew"
     np.testing.assert_array_equal(stores(project)["train"].read(5, 6)[0], made["wav_vals"][edited])
+
+
+def settle(path: Path) -> None:
+    """Wait until nobody can write to a file without that being seen."""
+    while not FileState.of(path.stat()).settled:
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_clips_are_looked_at_once(project: Project, compressed: bool) -> None:
+    """The npz is changed behind the system's back, which shows whether it is read; no program could do that."""
+    made = make_arrays(10)
+    path = project.save_npz(made, compressed=compressed)
+    settle(path)
+    assert project.stage("split").code == 0
+    before = contents(project.folder / "data/split")
+    content = path.read_bytes()
+    change_unseen(project, path, len(content) // 3)
+    assert "0 shards written, 3 reused" in project.stage("split").out, "nothing was read"
+    assert contents(project.folder / "data/split") == before
+    path.touch()
+    done = project.stage("split")
+    assert done.code == 2, "what was found then does not count for a file that was touched"
+    assert "input.npz is damaged" in done.err
+    assert contents(project.folder / "data/split") == before
+
+
+def test_what_is_written_is_what_was_examined(project: Project) -> None:
+    made = make_arrays(10)
+    path = project.save_npz(made)
+    settle(path)
+    assert project.stage("split").code == 0
+    before = contents(project.folder / "data/split")
+    change_unseen(project, path, path.read_bytes().index(made["wav_vals"][3].tobytes()))
+    project.set(**{"split.seed": 1})
+    done = project.stage("split")
+    assert done.code == 2
+    assert "input.npz holds other samples than when it was examined; run this again" in done.err
+    assert contents(project.folder / "data/split") == before
+    done = project.stage("split")
+    assert "input.npz is damaged: its samples do not match the checksum recorded in it" in done.err
+
+
+def test_a_file_that_changes_meanwhile_leaves_nothing_in_the_cache(project: Project) -> None:
+    """Somebody halves every sample after the clips were examined, and puts the old file back later."""
+    made = make_arrays(10)
+    path = project.save_npz(made)
+    old = path.read_bytes()
+    np.savez(project.folder / "halved.npz", **{**made, "wav_vals": made["wav_vals"] / 2})
+    new = (project.folder / "halved.npz").read_bytes()
+    assert len(new) == len(old)
+    script = (
+        "import sys, pipeline.split as split\n"
+        "divide = split.divide_source\n"
+        "def late(npz, *rest):\n"
+        "    divided = divide(npz, *rest)\n"
+        "    with open(npz, 'r+b') as file:\n"
+        "        file.write(open('halved.npz', 'rb').read())\n"
+        "    return divided\n"
+        "split.divide_source = late\n"
+        "split.run(split.main)\n"
+    )
+    done = project.run(sys.executable, "-c", script)
+    assert done.code == 2, done.out
+    assert "input.npz changed while it was being split" in done.err
+    assert not (project.folder / "data/split/train.zarr").exists()
+    with path.open("r+b") as file:
+        file.write(old)
+    assert "3 shards written, 0 reused" in project.stage("split").out
+    for store in stores(project).values():
+        np.testing.assert_array_equal(store.read(0, store.clips), made["wav_vals"][store.source_rows])
+
+
+def change_unseen(project: Project, path: Path, at: int) -> None:
+    """Flip a bit of a file and file what was found in it under its new state, as if it were the old."""
+    old = FileState.of(path.stat())
+    audits = AuditCache(project.folder / ".cache/features/audits")
+    found = audits.recall(old, 120)
+    assert found is not None
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1]))
+    settle(path)
+    audits.keep(FileState.of(path.stat()), found)
 
 
 def test_a_word_that_the_file_lacks_is_said(project: Project) -> None:
