@@ -1,6 +1,7 @@
 """The shell of every stage: it turns errors that a user can mend into one sentence and exit code 2."""
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ def default_workers() -> int:
 
 def run(stage: Callable[..., None]) -> None:
     """Run a stage's function as a command; its parameters become the command's arguments and options."""
+    gc.freeze()  # what has been imported stays until the end, so that nobody need look through it for garbage
     with mendable():
         typer.run(stage)
 
