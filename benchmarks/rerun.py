@@ -1,50 +1,65 @@
-"""What `dvc repro` of the features costs: from nothing, with nothing to do, after changes that should be nearly free.
+"""What `dvc repro` of the features costs: from an npz alone, with nothing to do, after changes that are to be cheap.
 
     uv run python benchmarks/rerun.py                       # 50,620 clips; DVC's run cache is off throughout
     uv run python benchmarks/rerun.py --clips 5000 --folder /scratch
 
-Then where the time of a run from nothing goes: each part on one thread, over a sample, scaled to all clips and threads.
+Then where the time of the run from nothing went. What DVC took is what its stages did not; the parts of a stage are
+measured on one thread, over a sample, and scaled to all clips and to the threads that the stage uses.
 """
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from ruamel.yaml import YAML
+from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
 
+from features.audit import digests_of
 from features.compute import read_waveforms
 from features.heap import steady_heap
-from features.layout import StoreSpec, shard_ranges
+from features.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
+from features.npz import open_source
 from features.sets import SETS
-from features.shard import checksum_of, write_shard
+from features.shard import write_shard
 from features.store import FeatureStore, WaveformStore
 from features.transform import FeatureSpec, transform
 
 ROOT = Path(__file__).resolve().parent.parent
+NPZ = "speech_wav_8000.npz"
 SAMPLE_SHARDS = 40
 WORKERS = len(os.sched_getaffinity(0))
+PARTS = ("read", "compute", "encode", "hash", "write")
+
+Result = TypeVar("Result")
 
 
 def make_repository(folder: Path, clips: int) -> None:
-    """A copy of the product under git and DVC, with its corpus made."""
+    """A copy of the product under git and DVC, and a user's npz."""
     ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "*.local")
     for name in ("pipeline", "features", "models", ".dvc"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     set_param(folder, "synthesize", "clips", clips)
+    time_stages(folder)
+    run(folder, "pipeline.synthesize")
+    (folder / "data/demo/speech_wav_8000.npz").rename(folder / NPZ)
+    set_param(folder, "data", "npz", NPZ)
     for command in (
         ["git", "init", "--quiet"],
         ["git", "config", "user.email", "benchmark@example.org"],
         ["git", "config", "user.name", "benchmark"],
-        ["git", "add", "--all"],
+        ["git", "add", "pipeline", "features", "models", ".dvc", "dvc.yaml", "params.yaml"],
         ["git", "commit", "--quiet", "--message", "start"],
     ):
         subprocess.run(command, cwd=folder, check=True)
@@ -58,69 +73,104 @@ def set_param(folder: Path, section: str, name: str, value: object) -> None:
     yaml.dump(params, folder / "params.yaml")
 
 
+def append(path: Path, text: str) -> None:
+    """Edit a module at its end."""
+    path.write_text(path.read_text() + text)
+
+
+def time_stages(folder: Path) -> None:
+    """Make a `python` that DVC will find first, and that notes how long each stage takes."""
+    wrapper = folder / "bin/python"
+    wrapper.parent.mkdir()
+    wrapper.write_text(
+        f'#!/bin/sh\nstart=$(date +%s%N)\n"{sys.executable}" "$@"\ncode=$?\n'
+        f'echo "$2 $(($(date +%s%N) - start))" >> "{folder}/stages"\nexit $code\n'
+    )
+    wrapper.chmod(0o755)
+
+
+def taken_by_stages(folder: Path) -> dict[str, float]:
+    """Seconds that stages took since this was last asked, by module."""
+    taken: dict[str, float] = {}
+    path = folder / "stages"
+    for line in path.read_text().splitlines() if path.exists() else []:
+        module, nanoseconds = line.split()
+        taken[module] = taken.get(module, 0.0) + int(nanoseconds) / 1e9
+    path.unlink(missing_ok=True)
+    return taken
+
+
 def run(folder: Path, *command: str) -> tuple[float, str]:
     """Run a module and time it."""
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # with it every stage compiles every module anew
+    command = (sys.executable, "-m", *command)
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
     return time.perf_counter() - started, done.stdout
 
 
-def repro(folder: Path, what: str, cold: float | None = None) -> float:
-    """Bring features up to date and print a line of it, with its share of a cold run."""
+def repro(folder: Path) -> tuple[float, int, int]:
+    """Bring features up to date: seconds, shards made and shards reused."""
     seconds, out = run(folder, "dvc", "repro", "--no-run-cache", *(f"featurize@{name}" for name in SETS))
-    lines = [line for line in out.splitlines() if line.startswith("featurize: ")]
-    shards = sum(int(line.split(" shards computed")[0].split()[-1]) for line in lines)
-    reused = sum(int(line.split(" reused")[0].split()[-1]) for line in lines)
+    lines = [line for line in out.splitlines() if line.startswith(("featurize: ", "split: "))]
+    made = sum(int(re.search(r"(\d+) shards (computed|written)", line)[1]) for line in lines)
+    return seconds, made, sum(int(re.search(r"(\d+) reused", line)[1]) for line in lines)
+
+
+def tell(what: str, done: tuple[float, int, int], cold: float | None = None) -> None:
+    """Print a line of a run, with its share of a cold one."""
+    seconds, made, reused = done
     share = f"{seconds / cold:7.1%}" if cold else ""
-    print(f"{what:44} {seconds:6.1f} s  {shards:4} computed, {reused:4} reused {share}", flush=True)
-    return seconds
+    print(f"{what:44} {seconds:6.1f} s  {made:4} made, {reused:4} reused {share}", flush=True)
 
 
-def parts(folder: Path) -> None:
-    """Print where the time of a cold featurize goes, on one thread."""
-    steady_heap()
-    source = WaveformStore.open(folder / "data/split/train.zarr")
-    store = FeatureStore.open(folder / "data/features/train.zarr")
-    spec = FeatureSpec.model_validate(store.attributes["features"])
-    layout: StoreSpec = store.layout
-    shards = min(SAMPLE_SHARDS, len(source.shards) - 1)
-    taken = {"read and check": 0.0, "transform": 0.0, "encode": 0.0, "write": 0.0, "checksum": 0.0}
-    chunk = np.empty((layout.chunk_clips, *spec.shape), np.float32)
-    transform(np.zeros((1, 8000), np.float32), spec)
-    (folder / "parts").mkdir()
+def repeated(folder: Path, what: str, cold: float, repeats: int, change: Callable[[], None]) -> None:
+    """Change something and bring features up to date, again and again; the run of median time counts."""
+    runs = []
+    for _ in range(repeats):
+        change()
+        runs.append(repro(folder))
+    tell(what, sorted(runs)[repeats // 2], cold)
 
-    def spend(name: str, work: Callable[[], object]) -> object:
+
+class Clock:
+    """Seconds by what they were spent on."""
+
+    def __init__(self) -> None:
+        self.taken = dict.fromkeys(PARTS, 0.0)
+
+    def spend(self, part: str, work: Callable[[], Result]) -> Result:
+        """Do something and add its time to a part."""
         started = time.perf_counter()
         result = work()
-        taken[name] += time.perf_counter() - started
+        self.taken[part] += time.perf_counter() - started
         return result
 
-    for number in range(shards):
-        start, stop = source.shards[number]
-        clips = spend("read and check", lambda start=start, stop=stop: read_waveforms(source, start, stop))
-        encoded = []
-        for first, last in shard_ranges(stop - start, layout.chunk_clips):
-            spend("transform", lambda first=first, last=last, clips=clips: transform(clips[first:last], spec, chunk))
-            sink = Sink()
-            spend("encode", lambda sink=sink: write_shard(sink, [chunk], layout))
-            encoded.append(b"".join(sink.parts))
-        content = b"".join(encoded)
-        spend("checksum", lambda content=content: checksum_of(content))
-        path = folder / "parts" / str(number)
-        spend("write", lambda content=content, path=path: path.write_bytes(content))
-    shutil.rmtree(folder / "parts")
-    taken["encode"] -= taken["checksum"]  # writing a shard takes its checksum, too
-    clips_all = sum(FeatureStore.open(folder / f"data/features/{name}.zarr").clips for name in SETS)
-    scale = clips_all / (shards * layout.shard_clips)
-    for name, seconds in taken.items():
-        each = seconds * scale
-        print(f"  {name:42} {each:6.1f} s on one thread, {each / WORKERS:6.1f} s on {WORKERS}")
+    def move(self, start: str, end: str, work: Callable[[], object]) -> None:
+        """Do again what was counted as one part, and count it as another."""
+        before = self.taken[end]
+        self.spend(end, work)
+        self.taken[start] -= self.taken[end] - before
+
+    def write_shard(self, chunks: list[np.ndarray], layout: StoreSpec, path: Path) -> None:
+        """Encode, hash and write a shard, one after the other."""
+        sink = Sink()
+        self.spend("encode", lambda: write_shard(sink, chunks, layout))
+        self.move(
+            "encode", "hash", lambda: [(xxh3_128_hexdigest(part), xxh3_64_hexdigest(part)) for part in sink.parts]
+        )
+        self.spend("write", lambda: path.write_bytes(b"".join(sink.parts)))
+
+    def scaled(self, factor: float) -> dict[str, float]:
+        """What all clips take, if these took that."""
+        return {part: max(seconds, 0.0) * factor for part, seconds in self.taken.items()}
 
 
 class Sink:
-    """A file that keeps what is written in memory, without a copy."""
+    """A file that keeps what is written, without a copy."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -130,43 +180,98 @@ class Sink:
         self.parts.append(content)
 
 
+def parts_of_split(folder: Path) -> dict[str, float]:
+    """Where split's time goes: it examines on one thread, and writes on all."""
+    examining, writing = Clock(), Clock()
+    with open_source(folder / NPZ, folder / "inflated") as source:
+        rows = np.random.default_rng(0).permutation(source.clips)
+        blocks = source.blocks()
+        limit = min(SAMPLE_SHARDS * WAVEFORM_LAYOUT.shard_clips, source.clips)
+        looked = 0
+        while looked < limit:
+            _, block = examining.spend("read", lambda: next(blocks))
+            examining.move("read", "hash", lambda block=block: zlib.crc32(block))
+            examining.spend("hash", lambda block=block: digests_of(block))
+            examining.spend("compute", lambda block=block: np.abs(block).max(axis=1))
+            looked += len(block)
+        for start, stop in shard_ranges(looked, WAVEFORM_LAYOUT.shard_clips):
+            waves = writing.spend("read", lambda start=start, stop=stop: source.read(rows[start:stop]))
+            writing.spend("hash", lambda waves=waves: digests_of(waves))
+            chunks = [waves[a:b] for a, b in shard_ranges(len(waves), WAVEFORM_LAYOUT.chunk_clips)]
+            writing.write_shard(chunks, WAVEFORM_LAYOUT, folder / f"parts/split{start}")
+        scale = source.clips / looked
+    examined, written = examining.scaled(scale), writing.scaled(scale / WORKERS)
+    return {part: examined[part] + written[part] for part in PARTS}
+
+
+def parts_of_featurize(folder: Path) -> dict[str, float]:
+    """Where featurize's time goes, on its threads."""
+    clock = Clock()
+    source = WaveformStore.open(folder / "data/split/train.zarr")
+    store = FeatureStore.open(folder / "data/features/train.zarr")
+    spec = FeatureSpec.model_validate(store.attributes["features"])
+    transform(np.zeros((1, 8000), np.float32), spec)  # compiles
+    shards = source.shards[:SAMPLE_SHARDS]
+    for start, stop in shards:
+        waves = clock.spend("read", lambda start=start, stop=stop: read_waveforms(source, start, stop))
+        chunks = [
+            clock.spend("compute", lambda a=a, b=b, waves=waves: transform(waves[a:b], spec))
+            for a, b in shard_ranges(stop - start, store.layout.chunk_clips)
+        ]
+        clock.write_shard(chunks, store.layout, folder / f"parts/features{start}")
+    clips = sum(FeatureStore.open(folder / f"data/features/{name}.zarr").clips for name in SETS)
+    return clock.scaled(clips / shards[-1][1] / WORKERS)
+
+
+def table(folder: Path, cold: float, stages: dict[str, float]) -> None:
+    """Print where the time of the run from nothing went."""
+    steady_heap()
+    (folder / "parts").mkdir()
+    split, features = parts_of_split(folder), parts_of_featurize(folder)
+    shutil.rmtree(folder / "parts")
+    columns = {"split": (stages["pipeline.split"], split), "features": (stages["pipeline.featurize"], features)}
+    print(f"\n{'where it went':44} {'split':>8} {'features':>8} {'together':>8}   of {cold:.1f} s")
+    for part in PARTS:
+        row(part, [known[part] for _, known in columns.values()], cold)
+    row("starting, waiting for the disk", [whole - sum(known.values()) for whole, known in columns.values()], cold)
+    dvc = cold - sum(whole for whole, _ in columns.values())
+    print(f"{'DVC: hashing the npz and the stores, linking':44} {'':8}   {'':8} {dvc:6.1f} s {dvc / cold:8.0%}")
+
+
+def row(name: str, seconds: list[float], cold: float) -> None:
+    """Print a line of the table."""
+    print(f"{name:44} {seconds[0]:6.1f} s {seconds[1]:6.1f} s {sum(seconds):6.1f} s {sum(seconds) / cold:8.0%}")
+
+
+def measure(folder: Path, clips: int, repeats: int) -> None:
+    """Measure in a folder and print."""
+    make_repository(folder, clips)
+    taken_by_stages(folder)
+    first = repro(folder)
+    cold, stages = first[0], taken_by_stages(folder)
+    tell(f"{clips:,} clips, from an npz", first)
+    repeated(folder, "nothing to do", cold, repeats, lambda: None)
+    module = folder / "features/transform.py"
+    repeated(folder, "a comment in the transform's module", cold, repeats, lambda: append(module, "\n# A comment.\n"))
+    for what, name in (("new code elsewhere", "store"), ("new code elsewhere that split uses, too", "publish")):
+        module = folder / f"features/{name}.py"
+        repeated(folder, what, cold, repeats, lambda module=module: append(module, f"\n_UNUSED = {time.time_ns()}\n"))
+    set_param(folder, "features", "n_fft", 512)
+    tell("n_fft 258 to 512", repro(folder), cold)
+    set_param(folder, "features", "n_fft", 258)
+    tell("n_fft 512 back to 258", repro(folder), cold)
+    table(folder, cold, stages)
+
+
 def main() -> None:
     """Measure and print."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--clips", type=int, default=50_620)
+    arguments.add_argument("--repeats", type=int, default=5, help="runs of what is cheap; the median is told")
     arguments.add_argument("--folder", type=Path, help="where to put the data; a temporary folder by default")
     chosen = arguments.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
-        measure(Path(name), chosen.clips)
-
-
-def measure(folder: Path, clips: int) -> None:
-    """Measure in a folder and print."""
-    make_repository(folder, clips)
-    run(folder, "dvc", "repro", "--no-run-cache", "synthesize")
-    split, _ = run(folder, "dvc", "repro", "--no-run-cache", "split")
-    print(f"{'split, from nothing':44} {split:6.1f} s")
-    features = repro(folder, "features, from nothing")
-    cold = split + features
-    nothing = repro(folder, "nothing to do", cold)
-    path = folder / "features/transform.py"
-    path.write_text(path.read_text() + "\n# A comment.\n")
-    comment = repro(folder, "a comment in the transform's module", cold)
-    path = folder / "features/store.py"
-    path.write_text(path.read_text() + "\n\ndef _unused() -> int:\n    return 1\n")
-    repro(folder, "new code elsewhere", cold)
-    set_param(folder, "features", "n_fft", 512)
-    repro(folder, "n_fft 258 to 512", cold)
-    set_param(folder, "features", "n_fft", 258)
-    repro(folder, "n_fft 512 back to 258", cold)
-    print(f"the comment beyond a run with nothing to do: {comment - nothing:.1f} s, {(comment - nothing) / cold:.1%}")
-    stages = 0.0
-    shutil.rmtree(folder / ".cache")
-    for name in SETS:
-        shutil.rmtree(folder / f"data/features/{name}.zarr")
-        stages += run(folder, "pipeline.featurize", name)[0]
-    print(f"of {features:.1f} s of features: the stages alone {stages:.1f} s, DVC {features - stages:.1f} s; in them")
-    parts(folder)
+        measure(Path(name), chosen.clips, chosen.repeats)
 
 
 if __name__ == "__main__":
