@@ -37,10 +37,15 @@ def test_reads_rows_and_blocks_as_numpy_would(tmp_path: Path, arrays: dict[str, 
     assert source.notes == []
 
 
-def test_a_stored_member_is_not_copied(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
-    path = save(tmp_path / "a.npz", **arrays)
-    with open_source(path, tmp_path / "inflated"):
+@pytest.mark.parametrize("compressed", [False, True])
+def test_only_what_is_compressed_is_copied_and_only_when_it_is_wanted(
+    tmp_path: Path, arrays: dict[str, np.ndarray], compressed: bool
+) -> None:
+    path = save(tmp_path / "a.npz", compressed=compressed, **arrays)
+    with open_source(path, tmp_path / "inflated") as source:
         assert not (tmp_path / "inflated").exists()
+        source.read(np.array([3]))
+        assert (tmp_path / "inflated").exists() is compressed
 
 
 def test_labels_may_be_flat_or_bytes(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
