@@ -21,7 +21,7 @@ from features.layout import StoreSpec, shard_ranges
 from features.manifest import NAME as MANIFEST
 from features.manifest import Manifest, ManifestError
 from features.metadata import SEPARATOR
-from features.shard import checksum, checksum_of, decode_chunk, index_bytes, read_shard, shard_index
+from features.shard import Checksum, checksum, checksum_of, decode_chunk, index_bytes, read_shard, shard_index
 
 if TYPE_CHECKING:
     import zarr
@@ -59,16 +59,15 @@ class Store:
     name: ClassVar[str]
     dimensions: ClassVar[tuple[str, ...]]
 
-    def __init__(self, path: Path, files: dict[str, bytes], manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
-        self.attributes: dict[str, Any] = json.loads(files["zarr.json"])["attributes"]
-        self.clips, *shape = json.loads(files[f"{self.name}/zarr.json"])["shape"]
+        self.attributes: dict[str, Any] = json.loads(self._checked("zarr.json"))["attributes"]
+        self.clips, *shape = json.loads(self._checked(f"{self.name}/zarr.json"))["shape"]
         self.shape: tuple[int, ...] = tuple(shape)
         self.layout = StoreSpec.model_validate(self.attributes["store"])
         self.chunks = -(-self.clips // self.layout.chunk_clips)
         self.shards = shard_ranges(self.clips, self.layout.shard_clips)
-        self._files = files
         self._indices: dict[int, list[tuple[int, int]]] = {}
         self._shard_names = [str(self.shard_path(number)) for number in range(len(self.shards))]
 
@@ -93,9 +92,19 @@ class Store:
         return self._small("digest", np.uint8)
 
     def _small(self, name: str, dtype: DTypeLike) -> NDArray[Any]:
-        """A small array, of the bytes that were checked when the store was opened."""
-        shape = json.loads(self._files[f"{name}/zarr.json"])["shape"]
-        return np.frombuffer(self._files[chunk_name(name, len(shape))], dtype).reshape(shape)
+        """Read a small array; it is not kept, because tasks want none of them."""
+        shape = json.loads(self._checked(f"{name}/zarr.json"))["shape"]
+        return np.frombuffer(self._checked(chunk_name(name, len(shape))), dtype).reshape(shape)
+
+    def _checked(self, name: str) -> bytes:
+        """Read a small file.
+
+        Raises
+        ------
+        InputError
+            If it is not what was written.
+        """
+        return _read_checked(self.path, name, self.manifest.files[name])
 
     @cached_property
     def _array(self) -> "zarr.Array[Any]":
@@ -220,14 +229,8 @@ class Store:
             ) from None
         if not manifest.files.keys() >= {f"{name}/zarr.json" for name in (cls.name, "label", "source_row", "digest")}:
             raise InputError(f"{path} holds no {cls.name}; expected a store of {cls.name}")
-        files = {}
         for name, expected in manifest.files.items():
-            try:
-                files[name] = (path / name).read_bytes()
-            except OSError:
-                raise _damaged(path, name) from None
-            if checksum_of(files[name]) != expected:
-                raise _damaged(path, name)
+            _read_checked(path, name, expected)
         for number, expected in enumerate(manifest.shards):
             name = shard_name(cls.name, len(cls.dimensions), number)
             try:
@@ -236,7 +239,7 @@ class Store:
                 right = False
             if not right:
                 raise _damaged(path, name)
-        return cls(path, files, manifest)
+        return cls(path, manifest)
 
 
 def _read_apart(handle: int, offset: int, out: Sequence[NDArray[Any]]) -> str:
@@ -248,6 +251,16 @@ def _read_apart(handle: int, offset: int, out: Sequence[NDArray[Any]]) -> str:
         for place in places:
             hasher.update(place)
     return hasher.hexdigest()
+
+
+def _read_checked(path: Path, name: str, expected: Checksum) -> bytes:
+    try:
+        content = (path / name).read_bytes()
+    except OSError:
+        raise _damaged(path, name) from None
+    if checksum_of(content) != expected:
+        raise _damaged(path, name)
+    return content
 
 
 def _damaged(path: Path, name: str) -> InputError:
