@@ -15,7 +15,7 @@ from features.layout import StoreSpec
 from features.store import FeatureStore
 
 AXES = FeatureAxes(np.arange(3) * 10.0, np.arange(4) * 0.1)
-ATTRIBUTES = {"words": ["yes", "nö"], "b": {"y": 1.5, "x": None}, "a": True}
+ATTRIBUTES: dict[str, Any] = {"words": ["yes", "nö"], "b": {"y": 1.5, "x": None}, "a": True}
 
 
 def layout(**changes: object) -> StoreSpec:
@@ -35,8 +35,8 @@ def values(clips: int) -> np.ndarray:
 def write_with_zarr(path: Path, made: np.ndarray, spec: StoreSpec, clips: ClipColumns) -> None:
     """The same store, every file of it by zarr."""
     level = {"lz4": 5, "zstd": 1}
-    attributes: dict[str, Any] = {**ATTRIBUTES, "store": dict(sorted(spec.model_dump().items())), "clips": len(made)}
-    attributes["b"] = dict(sorted(ATTRIBUTES["b"].items()))  # type: ignore[attr-defined]
+    attributes = {**ATTRIBUTES, "store": dict(sorted(spec.model_dump().items())), "clips": len(made)}
+    attributes["b"] = dict(sorted(ATTRIBUTES["b"].items()))
     group = zarr.create_group(path, zarr_format=3, attributes=dict(sorted(attributes.items())))
     array = group.create_array(
         "features",
