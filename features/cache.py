@@ -2,6 +2,8 @@
 
 An entry is one file, ``<key>.<checksum>``; it appears whole in one step, never changes, and is linked into stores, or
 copied where the file system has no links. Nothing but shards, which can be made again, is kept or thrown away here.
+Of each entry a record is kept, of its chunks' checksums and its file's state, by which an entry that nobody has written
+to is taken without being read: DVC, too, knows files by that, and whoever reads a chunk holds it against its checksum.
 """
 
 import ctypes
@@ -20,11 +22,15 @@ from socket import gethostname
 from typing import BinaryIO
 from uuid import uuid4
 
+from xxhash import xxh3_64_hexdigest
+
+from features.file_state import FileState
 from features.layout import StoreSpec
 from features.shard import Checksum, checksum, checksum_shard
 
 FOLDER = re.compile(r"[0-9a-f]{2}")
 ENTRY = re.compile(r"[0-9a-f]+\.[0-9a-f]{32}")
+RECORDS = "records"
 
 STALE_S = 24 * 3600
 """Age at which a partial file is taken to be a killed run's, where that run was on another machine."""
@@ -59,17 +65,22 @@ class ShardCache:
     def take(self, key: str, target: Path | None, layout: StoreSpec) -> Checksum | None:
         """Put an entry into a store, if it is there and its bytes are right.
 
-        A damaged entry is removed. An entry that is taken counts as just used.
+        An entry that was written to since its bytes were known is read whole, and removed if it is damaged. One that is
+        taken counts as just used.
         """
         try:
             found = self.find(key)
             if found is None:
                 return None
             path, expected = found
-            actual = checksum_shard(path, layout)
-            if actual.digest != expected.digest:
-                path.unlink(missing_ok=True)
-                return None
+            state = FileState.of(path.stat())
+            actual = self._recalled(path, state)
+            if actual is None:
+                actual = checksum_shard(path, layout)
+                if actual.digest != expected.digest:
+                    self._remove(path)
+                    return None
+                self._record(path, state, actual)
             _touch(path)
             if target:
                 link(path, target)
@@ -111,9 +122,39 @@ class ShardCache:
                     os.link(finished, entry)
                 except OSError:  # it is there already, or there are no links here, or the twin is gone
                     partial.replace(entry)
+                with suppress(FileNotFoundError):  # another process has just pruned it
+                    self._record(entry, FileState.of(entry.stat()), written)
         finally:
             partial.unlink(missing_ok=True)
         return written
+
+    def _record(self, entry: Path, state: FileState, known: Checksum) -> None:
+        """Note the checksums of an entry and the state that its file was in, if that can be noted."""
+        content = " ".join([*map(str, state.written), *known.chunks])
+        path = self._record_of(entry)
+        with suppress(OSError):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"{content} {xxh3_64_hexdigest(content.encode())}")
+
+    def _recalled(self, entry: Path, state: FileState) -> Checksum | None:
+        """What was noted of an entry, if its file is still in the state that it was in then."""
+        try:
+            content, _, digest = self._record_of(entry).read_text().rpartition(" ")
+        except (OSError, ValueError):
+            return None
+        words = content.split(" ")
+        written = [str(number) for number in state.written]
+        if digest != xxh3_64_hexdigest(content.encode()) or words[: len(written)] != written:
+            return None
+        return Checksum(state.size, entry.suffix[1:], tuple(words[len(written) :]))
+
+    def _record_of(self, entry: Path) -> Path:
+        return self.folder / RECORDS / entry.name
+
+    def _remove(self, entry: Path) -> None:
+        entry.unlink(missing_ok=True)
+        with suppress(OSError):  # a record without its entry says nothing
+            self._record_of(entry).unlink()
 
     def _twin(self, written: Checksum) -> Path | None:
         """An intact entry of the same bytes under another key, as there is when code changed and its numbers did not.
@@ -163,14 +204,21 @@ class ShardCache:
         for _, inode, size, path in aged:
             if freed >= over and max_bytes:
                 break
-            Path(path).unlink(missing_ok=True)
+            self._remove(Path(path))
             names[inode] -= 1
             removed, freed = removed + 1, freed + (0 if names[inode] else size)
         return Usage(removed, freed)
 
     def clear(self) -> Usage:
         """Remove every entry, and nothing else that may lie there."""
+        self.distrust()
         return self.prune(0)
+
+    def distrust(self) -> None:
+        """Have every entry read before it is taken, because something on this disk was found to have changed."""
+        for record in _listed(self.folder / RECORDS):
+            if ENTRY.fullmatch(record.name):
+                Path(record.path).unlink(missing_ok=True)
 
     def _status(self) -> list[tuple[str, os.stat_result]]:
         known = []

@@ -31,6 +31,11 @@ class FileState:
         settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_NS
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, settled)
 
+    @property
+    def written(self) -> tuple[int, int, int]:
+        """The part that stays when the file gets another link or other permissions, but not when it is written to."""
+        return self.inode, self.size, self.modified_ns
+
     def written_since(self, now: Self) -> bool:
-        """Whether the file was written to or replaced between this state and that; a new link to it does not count."""
-        return (self.inode, self.size, self.modified_ns) != (now.inode, now.size, now.modified_ns)
+        """Whether the file was written to or replaced between this state and that."""
+        return self.written != now.written

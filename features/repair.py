@@ -26,7 +26,7 @@ from features.verify import verify
 
 
 def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]:
-    """Compute broken shards of a feature store again, or take them from the cache.
+    """Compute broken shards of a feature store again, or take them from the cache, where they are right.
 
     Parameters
     ----------
@@ -47,6 +47,7 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
         If the waveforms are others or damaged, or a shard does not come out as it was recorded.
     """
     source = WaveformStore.open(waveforms)
+    cache.distrust()
     with scratch(path) as aside:
         attributes = _attributes(path)
         if source.attributes["digest"] != attributes["source_digest"]:
@@ -65,7 +66,7 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
         return _mend(path, anew, lambda number: tasks[number].run().checksum)
 
 
-def repair_waveforms(path: Path, npz: Path, advance: Callable[[int], None]) -> list[str]:
+def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable[[int], None]) -> list[str]:
     """Take broken shards of a waveform store from the npz again.
 
     Parameters
@@ -74,6 +75,8 @@ def repair_waveforms(path: Path, npz: Path, advance: Callable[[int], None]) -> l
         A waveform store under the name of its set.
     npz : Path
         The file that it was split from.
+    cache : ShardCache
+        What it holds is read before it is taken again.
     advance : callable
         Told the number of clips of each block of the npz that was looked at.
 
@@ -89,6 +92,7 @@ def repair_waveforms(path: Path, npz: Path, advance: Callable[[int], None]) -> l
     """
     if path.stem not in SETS:
         raise InputError(f"{path} is not named after a set; expected one of {', '.join(SETS)}, so rename it")
+    cache.distrust()
     inflated = path.with_name("samples")
     with scratch(inflated) as samples, open_source(npz, samples) as source, scratch(path) as aside:
         attributes = _attributes(path)

@@ -78,9 +78,10 @@ def command(
 def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list[str]:
     if "://" in str(store):
         raise InputError(f"{store} lies elsewhere; expected a store on this machine to repair, so copy it here first")
+    cache = shard_cache(cache_folder)
     if array_in(store) == "features":
         waveforms = source or store.absolute().parent.parent / "split" / store.name
-        return repair_features(store, waveforms, shard_cache(cache_folder))
+        return repair_features(store, waveforms, cache)
     npz = source or Path(read_section("data", DataSpec).npz)
     with progress("examining", None) as advance:
-        return repair_waveforms(store, npz, advance)
+        return repair_waveforms(store, npz, cache, advance)

@@ -4,11 +4,12 @@ import time
 from pathlib import Path
 from socket import gethostname
 
+import numpy as np
 import pytest
 
 from features.cache import ShardCache, Usage
 from features.layout import StoreSpec
-from features.shard import Checksum, checksum_of
+from features.shard import Checksum, checksum_of, write_shard
 
 LAYOUT = StoreSpec(dtype="float32", chunk_clips=8, shard_clips=32, codec="lz4")
 
@@ -54,6 +55,97 @@ def test_a_damaged_entry_is_thrown_away(cache: ShardCache, tmp_path: Path, damag
     assert cache.take("ab01", tmp_path / "1", LAYOUT) is None
     assert cache.entries() == []
     assert not (tmp_path / "1").exists()
+
+
+def chunked(cache: ShardCache, key: str, target: Path) -> Checksum:
+    values = np.random.default_rng(0).standard_normal((20, 5)).astype(np.float32)
+    return cache.add(key, target, lambda file: write_shard(file, [values[:8], values[8:16], values[16:]], LAYOUT))
+
+
+def rot(path: Path) -> None:
+    """Change a byte as a disk does that goes bad: no clock tells."""
+    content = bytearray(path.read_bytes())
+    content[3] ^= 1
+    write_in_place(path, bytes(content), path.stat().st_mtime_ns)
+
+
+def write_in_place(path: Path, content: bytes, modified_ns: int | None = None) -> None:
+    path.chmod(0o644)
+    path.write_bytes(content)
+    if modified_ns:
+        os.utime(path, ns=(modified_ns, modified_ns))
+
+
+def test_an_entry_that_nobody_wrote_to_is_taken_unread(cache: ShardCache, tmp_path: Path) -> None:
+    written = chunked(cache, "ab", tmp_path / "0")
+    (entry,) = cache.entries()
+    rot(entry)
+    for again in ("1", "2"):  # a link more and another time of use are no writing
+        taken = cache.take("ab", tmp_path / again, LAYOUT)
+        assert taken == written
+        assert taken.chunks == written.chunks
+    cache.distrust()
+    assert cache.take("ab", None, LAYOUT) is None
+    assert cache.entries() == []
+
+
+def test_an_entry_that_was_written_to_is_read(cache: ShardCache, tmp_path: Path) -> None:
+    written = chunked(cache, "ab", tmp_path / "0")
+    (entry,) = cache.entries()
+    right = entry.read_bytes()
+    write_in_place(entry, right)
+    taken = cache.take("ab", None, LAYOUT)
+    assert taken == written
+    assert taken.chunks == written.chunks
+    rot(entry)
+    assert cache.take("ab", None, LAYOUT) == written  # it was read when its time was this
+    write_in_place(entry, entry.read_bytes())
+    assert cache.take("ab", None, LAYOUT) is None
+    assert list((cache.folder / "records").iterdir()) == []
+
+
+def test_a_damaged_record_is_none(cache: ShardCache, tmp_path: Path) -> None:
+    written = chunked(cache, "ab", tmp_path / "0")
+    (entry,) = cache.entries()
+    (record,) = (cache.folder / "records").iterdir()
+    right = record.read_bytes()
+    assert all(chunk.encode() in right for chunk in written.chunks)
+    damages = [b"", right[:-1], right[: len(right) // 2], b"\xff" + right, b" ", b"0 0 0 "]
+    damages += [right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :] for at in range(len(right))]
+    for damage in damages:
+        record.write_bytes(damage)
+        taken = cache.take("ab", None, LAYOUT)
+        assert taken == written
+        assert taken.chunks == written.chunks
+        assert record.read_bytes() == right
+    rot(entry)
+    record.unlink()
+    assert cache.take("ab", None, LAYOUT) is None
+
+
+def test_records_go_with_their_entries(cache: ShardCache, tmp_path: Path) -> None:
+    for number in range(3):
+        add(cache, f"a{number}", bytes([number]), tmp_path / str(number))
+    records = cache.folder / "records"
+    mine = records / "mine.txt"
+    mine.write_text("not a record")
+    os.utime(next(cache.folder.glob("a0/*")), ns=(0, 0))
+    assert cache.prune(2) == Usage(1, 1)
+    assert {path.name for path in records.iterdir()} == {path.name for path in cache.entries()} | {mine.name}
+    next(cache.folder.glob("a1/*")).unlink()
+    assert cache.clear() == Usage(1, 1)
+    assert [path.name for path in records.iterdir()] == [mine.name]
+
+
+def test_a_record_that_cannot_be_kept_is_none(cache: ShardCache, tmp_path: Path) -> None:
+    cache.folder.mkdir()
+    (cache.folder / "records").write_text("in the way")
+    written = chunked(cache, "ab", tmp_path / "0")
+    taken = cache.take("ab", tmp_path / "1", LAYOUT)
+    assert taken == written
+    assert taken.chunks == written.chunks
+    cache.clear()
+    assert (cache.folder / "records").read_text() == "in the way"
 
 
 def test_the_least_recently_used_go_first(cache: ShardCache, tmp_path: Path) -> None:

@@ -124,6 +124,26 @@ def test_three_hundred_random_damages_are_found_and_repaired_without_the_cache(
         assert set(repaired) <= hit, "files were replaced that nothing had happened to"
 
 
+def test_repair_does_not_take_what_rotted_in_the_cache(made: Path, store: Path, tmp_path: Path) -> None:
+    """Where no clock tells: as when a disk goes bad under a file that is in the store and in the cache."""
+    before = contents(store)
+    cache = ShardCache(tmp_path / "cache")
+    shutil.copytree(made / "cache", cache.folder)
+    for entry in cache.entries():
+        checksum = cache.take(entry.stem, None, LAYOUT)  # so that it is known
+        if checksum == FeatureStore.open(store).manifest.shards[3]:
+            rotten = entry
+    modified_ns = rotten.stat().st_mtime_ns
+    rotten.chmod(0o644)
+    flip(rotten, 77)
+    os.utime(rotten, ns=(modified_ns, modified_ns))
+    assert cache.take(rotten.stem, None, LAYOUT), "it could not be told from a right one"
+    (store / shard(3)).unlink()
+    os.link(rotten, store / shard(3))
+    assert repair_features(store, made / "w.zarr", cache) == [shard(3)]
+    assert contents(store) == before
+
+
 def corrupt(store: Path, rng: random.Random) -> set[str]:
     """Do one random thing to one random file, or two where they are swapped; which files."""
     files = sorted(path for path in store.rglob("*") if path.is_file())
