@@ -58,9 +58,11 @@ class ShardCache:
 
     def find(self, key: str) -> tuple[Path, Checksum] | None:
         """Look an entry up by its name, without reading it."""
-        for path in sorted((self.folder / key[:2]).glob(f"{key}.*")):
-            return path, Checksum(path.stat().st_size, path.suffix[1:])
-        return None
+        names = [entry.name for entry in _listed(self.folder / key[:2]) if entry.name.startswith(f"{key}.")]
+        if not names:
+            return None
+        path = self.folder / key[:2] / min(names)
+        return path, Checksum(path.stat().st_size, path.suffix[1:])
 
     def take(self, key: str, target: Path | None, layout: StoreSpec) -> Checksum | None:
         """Put an entry into a store, if it is there and its bytes are right.
