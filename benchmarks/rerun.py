@@ -136,9 +136,10 @@ def repro(folder: Path) -> tuple[float, int, int]:
 
 
 def forget(folder: Path) -> None:
-    """Remove whatever runs left, and make the npz a file that nobody knows."""
-    for name in ("data/split", "data/features", ".cache", ".dvc/cache"):
-        shutil.rmtree(folder / name)
+    """Remove whatever runs left, compiled code too, and make the npz a file that nobody knows."""
+    for path in [*folder.rglob("__pycache__"), *map(folder.joinpath, ("data/split", "data/features", ".cache"))]:
+        shutil.rmtree(path)
+    shutil.rmtree(folder / ".dvc/cache")
     (folder / "dvc.lock").unlink()
     os.utime(folder / NPZ)
 

@@ -5,7 +5,6 @@ them and writes the shard, a chunk at a time. So memory is a shard of waveforms 
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -248,8 +247,7 @@ def featurize(
     source = WaveformStore.open(waveforms)
     attributes = attributes_of(source, spec, layout, current_version())
     store, tasks = begin(source, target, attributes, cache)
-    with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(Task.reuse, tasks))
+    found = [task.reuse() for task in tasks]  # one after the other: looking up, unlike computing, is all Python's
     outcomes = [outcome for outcome in found if outcome]
     advance(sum(outcome.clips for outcome in outcomes))
     missing = [task for task, outcome in zip(tasks, found, strict=True) if not outcome]

@@ -105,20 +105,24 @@ def _write_set(
         chunks = shard_ranges(stop - start, WAVEFORM_LAYOUT.chunk_clips)
         return write_shard(file, (waves[first:end] for first, end in chunks), WAVEFORM_LAYOUT)
 
-    def place(number: int) -> tuple[Checksum, bool]:
+    keys = [shard_key(settings, columns.digests[start:stop]) for start, stop in store.shards]
+    targets = [store.shard_path(number) for number in range(len(keys))]
+    placed = [cache.take(key, target, WAVEFORM_LAYOUT) for key, target in zip(keys, targets, strict=True)]
+    missing = [number for number, checksum in enumerate(placed) if not checksum]
+    advance(sum(stop - start for (start, stop), checksum in zip(store.shards, placed, strict=True) if checksum))
+
+    def make(number: int) -> Checksum:
         start, stop = store.shards[number]
-        key, target = shard_key(settings, columns.digests[start:stop]), store.shard_path(number)
-        kept = cache.take(key, target, WAVEFORM_LAYOUT)
-        placed = kept or cache.add(key, target, partial(write, start=start, stop=stop))
+        made = cache.add(keys[number], targets[number], partial(write, start=start, stop=stop))
         advance(stop - start)
-        return placed, kept is not None
+        return made
 
     with ThreadPoolExecutor(workers) as pool:
-        outcomes = list(pool.map(place, range(len(store.shards))))
-    for number, (checksum, _) in enumerate(outcomes):
-        store.record(number, checksum)
+        made = dict(zip(missing, pool.map(make, missing), strict=True))
+    for number, kept in enumerate(placed):
+        store.record(number, kept or made[number])
     store.seal()
-    return [kept for _, kept in outcomes]
+    return [number not in made for number in range(len(placed))]
 
 
 def _summary(source: Source, divided: Divided) -> dict[str, Any]:
