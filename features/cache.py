@@ -4,6 +4,7 @@ An entry is one file, ``<key>.<checksum>``; it appears whole in one step, never 
 copied where the file system has no links. Nothing but shards, which can be made again, is kept or thrown away here.
 Of each entry a record is kept, of its chunks' checksums and its file's state, by which an entry that nobody has written
 to is taken without being read: DVC, too, knows files by that, and whoever reads a chunk holds it against its checksum.
+Records are conveniences: one that is damaged is none, and one that cannot be written is not kept.
 """
 
 import ctypes
@@ -15,16 +16,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from socket import gethostname
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from uuid import uuid4
 
 from xxhash import xxh3_64_hexdigest
 
-from features.file_state import FileState
+from features.file_state import SETTLED_NS, FileState
 from features.layout import StoreSpec
 from features.shard import Checksum, checksum, checksum_shard
 
@@ -52,9 +53,12 @@ class ShardCache:
     ----------
     folder : Path
         Where it lies; best on the file system of the stores, so that entries can be linked.
+    trusting : bool
+        Whether an entry that nobody has written to is taken without being read.
     """
 
     folder: Path
+    trusting: bool = True
 
     def find(self, key: str) -> tuple[Path, Checksum] | None:
         """Look an entry up by its name, without reading it."""
@@ -62,7 +66,10 @@ class ShardCache:
         if not names:
             return None
         path = self.folder / key[:2] / min(names)
-        return path, Checksum(path.stat().st_size, path.suffix[1:])
+        try:
+            return path, Checksum(path.stat().st_size, path.suffix[1:])
+        except FileNotFoundError:  # another process has just pruned it
+            return None
 
     def take(self, key: str, target: Path | None, layout: StoreSpec) -> Checksum | None:
         """Put an entry into a store, if it is there and its bytes are right.
@@ -82,7 +89,8 @@ class ShardCache:
                 if actual.digest != expected.digest:
                     self._remove(path)
                     return None
-                self._record(path, state, actual)
+                if time.time_ns() - state.modified_ns > SETTLED_NS:
+                    self._record(path, state, actual)
             _touch(path)
             if target:
                 link(path, target)
@@ -112,6 +120,9 @@ class ShardCache:
                 file.flush()
                 start_writing(file)
                 partial.chmod(0o444)
+                # Finer than the clock of most file systems, so that whoever writes to it later leaves another time.
+                modified_ns = time.time_ns()
+                os.utime(partial, ns=(modified_ns, modified_ns))
                 finished = (target and self._twin(written)) or partial
                 entry = self.folder / key[:2] / f"{key}.{written.digest}"
                 entry.parent.mkdir(parents=True, exist_ok=True)
@@ -124,14 +135,16 @@ class ShardCache:
                     os.link(finished, entry)
                 except OSError:  # it is there already, or there are no links here, or the twin is gone
                     partial.replace(entry)
-                with suppress(FileNotFoundError):  # another process has just pruned it
-                    self._record(entry, FileState.of(entry.stat()), written)
+            with suppress(FileNotFoundError):  # another process has just pruned it
+                state = FileState.of(entry.stat())
+                if state.modified_ns == modified_ns or finished != partial:  # not where times are kept in seconds
+                    self._record(entry, state, written)
         finally:
             partial.unlink(missing_ok=True)
         return written
 
     def _record(self, entry: Path, state: FileState, known: Checksum) -> None:
-        """Note the checksums of an entry and the state that its file was in, if that can be noted."""
+        """Note the checksums of an entry and the state that its file was in."""
         content = " ".join([*map(str, state.written), *known.chunks])
         path = self._record_of(entry)
         with suppress(OSError):
@@ -140,6 +153,8 @@ class ShardCache:
 
     def _recalled(self, entry: Path, state: FileState) -> Checksum | None:
         """What was noted of an entry, if its file is still in the state that it was in then."""
+        if not self.trusting:
+            return None
         try:
             content, _, digest = self._record_of(entry).read_text().rpartition(" ")
         except (OSError, ValueError):
@@ -192,6 +207,7 @@ class ShardCache:
         Usage
             What was removed.
         """
+        recorded = self._records()  # before entries are looked for: of what is added meanwhile it is kept
         partials = self.folder / "partial"
         if partials.exists():
             with _locked(partials, fcntl.LOCK_EX):  # none is made meanwhile
@@ -200,6 +216,9 @@ class ShardCache:
                         if _abandoned(partial):
                             partial.unlink()
         aged = sorted((status.st_atime_ns, status.st_ino, status.st_size, path) for path, status in self._status())
+        for name in set(recorded).difference(Path(path).name for *_, path in aged):  # whose entry somebody else removed
+            with suppress(OSError):
+                (self.folder / RECORDS / name).unlink()
         names = Counter(inode for _, inode, _, _ in aged)  # keys with the same bytes share a file
         over = sum({inode: size for _, inode, size, _ in aged}.values()) - max_bytes
         removed = freed = 0
@@ -216,11 +235,21 @@ class ShardCache:
         self.distrust()
         return self.prune(0)
 
-    def distrust(self) -> None:
-        """Have every entry read before it is taken, because something on this disk was found to have changed."""
-        for record in _listed(self.folder / RECORDS):
-            if ENTRY.fullmatch(record.name):
-                Path(record.path).unlink(missing_ok=True)
+    def distrust(self) -> Self:
+        """Have every entry read before it is taken, because something on this disk was found to have changed.
+
+        Returns
+        -------
+        ShardCache
+            The same one, which believes none of the records that could not be removed, being somebody else's.
+        """
+        for name in self._records():
+            with suppress(OSError):
+                (self.folder / RECORDS / name).unlink()
+        return replace(self, trusting=False)
+
+    def _records(self) -> list[str]:
+        return [record.name for record in _listed(self.folder / RECORDS) if ENTRY.fullmatch(record.name)]
 
     def _status(self) -> list[tuple[str, os.stat_result]]:
         known = []
@@ -246,8 +275,12 @@ def _listed(folder: Path) -> "list[os.DirEntry[str]]":
 
 def _touch(entry: Path) -> None:
     """Say that an entry was just used, by its access time: its time of change is what DVC knows the file by."""
-    with suppress(PermissionError):  # somebody else's entry in a shared cache
+    try:
         os.utime(entry, ns=(time.time_ns(), entry.stat().st_mtime_ns))
+    except FileNotFoundError:
+        raise
+    except OSError:  # somebody else's entry in a shared cache, or one on a disk that is only read
+        pass
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def begin(
     columns = ClipColumns(source.labels, source.source_rows, source.digests)
     axes = FeatureAxes(spec.frequency_hz, spec.time_s)
     store = draft_features(target, axes, layout, columns, attributes)
-    shards = ShardCache(cache.folder.absolute())
+    shards = replace(cache, folder=cache.folder.absolute())
     tasks = [
         Task(
             number=number,

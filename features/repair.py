@@ -47,7 +47,7 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
         If the waveforms are others or damaged, or a shard does not come out as it was recorded.
     """
     source = WaveformStore.open(waveforms)
-    cache.distrust()
+    wary = cache.distrust()
     with scratch(path) as aside:
         attributes = _attributes(path)
         if source.attributes["digest"] != attributes["source_digest"]:
@@ -62,7 +62,7 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
         expected = attributes_of(source, spec, layout, Version.model_validate(attributes["made_by"]))
         if {**expected, "clips": source.clips} != attributes:
             raise InputError(f"what {path} says of itself contradicts itself; delete it and run dvc repro")
-        anew, tasks = begin(source, aside, expected, cache)
+        anew, tasks = begin(source, aside, expected, wary)
         return _mend(path, anew, lambda number: tasks[number].run().checksum)
 
 

@@ -69,11 +69,10 @@ def rot(path: Path) -> None:
     write_in_place(path, bytes(content), path.stat().st_mtime_ns)
 
 
-def write_in_place(path: Path, content: bytes, modified_ns: int | None = None) -> None:
+def write_in_place(path: Path, content: bytes, modified_ns: int) -> None:
     path.chmod(0o644)
     path.write_bytes(content)
-    if modified_ns:
-        os.utime(path, ns=(modified_ns, modified_ns))
+    os.utime(path, ns=(modified_ns, modified_ns))
 
 
 def test_an_entry_that_nobody_wrote_to_is_taken_unread(cache: ShardCache, tmp_path: Path) -> None:
@@ -84,8 +83,13 @@ def test_an_entry_that_nobody_wrote_to_is_taken_unread(cache: ShardCache, tmp_pa
         taken = cache.take("ab", tmp_path / again, LAYOUT)
         assert taken == written
         assert taken.chunks == written.chunks
-    cache.distrust()
-    assert cache.take("ab", None, LAYOUT) is None
+    (record,) = (cache.folder / "records").iterdir()
+    content = record.read_bytes()
+    wary = cache.distrust()
+    assert not record.exists()
+    record.write_bytes(content)  # as if it were somebody else's, and could not be removed
+    assert cache.take("ab", None, LAYOUT) == written
+    assert wary.take("ab", None, LAYOUT) is None
     assert cache.entries() == []
 
 
@@ -93,20 +97,46 @@ def test_an_entry_that_was_written_to_is_read(cache: ShardCache, tmp_path: Path)
     written = chunked(cache, "ab", tmp_path / "0")
     (entry,) = cache.entries()
     right = entry.read_bytes()
-    write_in_place(entry, right)
+    write_in_place(entry, right, 10**18)
     taken = cache.take("ab", None, LAYOUT)
     assert taken == written
     assert taken.chunks == written.chunks
     rot(entry)
     assert cache.take("ab", None, LAYOUT) == written  # it was read when its time was this
-    write_in_place(entry, entry.read_bytes())
+    write_in_place(entry, entry.read_bytes(), 10**18 + 1)
     assert cache.take("ab", None, LAYOUT) is None
     assert list((cache.folder / "records").iterdir()) == []
+
+
+def test_what_was_just_written_to_is_read_again(cache: ShardCache, tmp_path: Path) -> None:
+    """Another change within a tick of the file system's clock would not show."""
+    chunked(cache, "ab", tmp_path / "0")
+    (entry,) = cache.entries()
+    write_in_place(entry, entry.read_bytes(), time.time_ns())
+    assert cache.take("ab", None, LAYOUT)
+    rot(entry)
+    assert cache.take("ab", None, LAYOUT) is None
+
+
+def test_a_write_that_fails_at_the_end_leaves_no_record(cache: ShardCache, tmp_path: Path) -> None:
+    """As on network disks, which tell of a full disk when a file is closed."""
+
+    def write(file) -> Checksum:
+        written = write_shard(file, [np.zeros((8, 5), np.float32)], LAYOUT)
+        file.flush()
+        os.close(file.fileno())  # so that closing it fails
+        return written
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        cache.add("ab", tmp_path / "0", write)
+    assert not (cache.folder / "records").exists()
 
 
 def test_a_damaged_record_is_none(cache: ShardCache, tmp_path: Path) -> None:
     written = chunked(cache, "ab", tmp_path / "0")
     (entry,) = cache.entries()
+    os.utime(entry, ns=(10**18, 10**18))
+    assert cache.take("ab", None, LAYOUT)
     (record,) = (cache.folder / "records").iterdir()
     right = record.read_bytes()
     assert all(chunk.encode() in right for chunk in written.chunks)
@@ -133,6 +163,8 @@ def test_records_go_with_their_entries(cache: ShardCache, tmp_path: Path) -> Non
     assert cache.prune(2) == Usage(1, 1)
     assert {path.name for path in records.iterdir()} == {path.name for path in cache.entries()} | {mine.name}
     next(cache.folder.glob("a1/*")).unlink()
+    assert cache.prune(2) == Usage(0, 0)
+    assert {path.name for path in records.iterdir()} == {path.name for path in cache.entries()} | {mine.name}
     assert cache.clear() == Usage(1, 1)
     assert [path.name for path in records.iterdir()] == [mine.name]
 
