@@ -247,7 +247,8 @@ def featurize(
     source = WaveformStore.open(waveforms)
     attributes = attributes_of(source, spec, layout, current_version())
     store, tasks = begin(source, target, attributes, cache)
-    found = [task.reuse() for task in tasks]  # one after the other: looking up, unlike computing, is all Python's
+    # One after the other: taking what nobody has written to is all Python's, and threads would wait for one another.
+    found = [task.reuse() for task in tasks]
     outcomes = [outcome for outcome in found if outcome]
     advance(sum(outcome.clips for outcome in outcomes))
     missing = [task for task, outcome in zip(tasks, found, strict=True) if not outcome]

@@ -36,6 +36,14 @@ def test_what_was_added_is_taken(cache: ShardCache, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_an_entry_that_vanishes_while_it_is_looked_up_is_not_there(cache: ShardCache) -> None:
+    """As when another process prunes: the name was listed, the file is gone."""
+    (cache.folder / "ab").mkdir(parents=True)
+    (cache.folder / f"ab/ab01.{0:032}").symlink_to("nowhere")
+    assert cache.find("ab01") is None
+    assert cache.take("ab01", None, LAYOUT) is None
+
+
 def test_a_failing_write_leaves_nothing(cache: ShardCache, tmp_path: Path) -> None:
     def write(file) -> Checksum:
         file.write(b"half")
@@ -205,6 +213,7 @@ def test_keys_with_the_same_bytes_share_a_file(cache: ShardCache, tmp_path: Path
     assert first.samefile(tmp_path / "1")
     assert cache.usage() == Usage(3, 199)
     assert list((cache.folder / "partial").iterdir()) == []
+    assert {path.name for path in (cache.folder / "records").iterdir()} == {path.name for path in cache.entries()}
     second.unlink()
     second.write_bytes(bytes(99) + b"1")  # damaged
     first.unlink()
