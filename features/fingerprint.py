@@ -14,8 +14,9 @@ from features.code import code_fingerprint, sources_of
 CODE = (
     "features.compute",
     "features.corpus",
-    "features.kernels",
+    "features.general_fft",
     "features.layout",
+    "features.prime_factor",
     "features.shard",
     "features.transform",
 )

@@ -1,8 +1,9 @@
 """The transform: clips in, spectrograms out. Knows no file.
 
 The reference is librosa: for one clip, ``abs(librosa.stft(clip, n_fft=…, hop_length=…, window=…))``, which the tests
-hold every setting against. Here the same numbers are computed for a batch of clips at once: ducc0 transforms frames
-side by side in the processor's vectors, and two compiled loops cut the frames and take the magnitudes.
+hold every setting against. Here the same numbers are computed for a batch of clips at once, with frames side by side in
+the processor's vectors: by :mod:`features.prime_factor` at lengths like the default, by :mod:`features.general_fft` at
+all others.
 """
 
 from collections.abc import Callable
@@ -13,9 +14,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ
-
-BATCH_CLIPS = 4
-"""Clips transformed at once: their frames and spectra stay in the processor's own cache."""
 
 WINDOWS: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "hann": np.hanning,
@@ -92,20 +90,14 @@ def transform(
     (2, 130, 126)
     """
     # Imported when there is something to compute: a run that finds everything in the cache does without.
-    from ducc0.fft import r2c
+    from features.prime_factor import prime_factor_magnitudes, suits
 
-    from features.kernels import magnitudes, windowed_frames
-
-    frequencies, times = spec.shape
     features = np.empty((len(clips), *spec.shape), np.float32) if out is None else out
     window = WINDOWS[spec.window](spec.n_fft + 1)[:-1].astype(np.float32)  # one longer and cut: periodic
-    batch_clips = min(BATCH_CLIPS, len(clips))
-    frames = np.empty((batch_clips, times, spec.n_fft), np.float32)
-    spectra = np.empty((batch_clips, frequencies, times), np.complex64)
-    for start in range(0, len(clips), BATCH_CLIPS):
-        batch = clips[start : start + BATCH_CLIPS]
-        count = len(batch)
-        windowed_frames(batch, window, spec.hop_length, frames[:count])
-        r2c(frames[:count], axes=(2,), out=spectra[:count].transpose(0, 2, 1), nthreads=1)
-        magnitudes(spectra[:count], features[start : start + count])
+    if suits(spec.n_fft):
+        prime_factor_magnitudes(clips, window, spec.hop_length, features)
+    else:
+        from features.general_fft import general_magnitudes
+
+        general_magnitudes(clips, window, spec.hop_length, features)
     return features

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from features.corpus import SAMPLE_RATE_HZ
+from features.prime_factor import suits
 from features.transform import FeatureSpec, transform
 
 DEFAULT = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
@@ -25,7 +26,7 @@ def test_default_features_are_those_of_librosa() -> None:
 
 
 @pytest.mark.parametrize("window", ["hann", "hamming", "blackman", "boxcar"])
-@pytest.mark.parametrize(("n_fft", "hop_length"), [(512, 128), (257, 64), (100, 100), (64, 7)])
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(512, 128), (257, 64), (100, 100), (64, 7), (2, 2)])
 def test_every_setting_is_librosas(n_fft: int, hop_length: int, window: str) -> None:
     spec = FeatureSpec(kind="magnitude", n_fft=n_fft, hop_length=hop_length, window=window)
     made = clips(3)
@@ -38,6 +39,37 @@ def test_every_setting_is_librosas(n_fft: int, hop_length: int, window: str) -> 
     np.testing.assert_allclose(spec.frequency_hz, librosa.fft_frequencies(sr=SAMPLE_RATE_HZ, n_fft=n_fft))
     frames = np.arange(spec.shape[1])
     np.testing.assert_allclose(spec.time_s, librosa.frames_to_time(frames, sr=SAMPLE_RATE_HZ, hop_length=hop_length))
+
+
+@pytest.mark.parametrize("window", ["hann", "boxcar"])
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(6, 5), (30, 1), (102, 102), (258, 7), (282, 70), (318, 79)])
+def test_lengths_with_a_way_of_their_own_are_librosas(n_fft: int, hop_length: int, window: str) -> None:
+    assert suits(n_fft)
+    test_every_setting_is_librosas(n_fft, hop_length, window)
+
+
+def test_a_clip_gives_the_same_bytes_among_others() -> None:
+    made = clips(3)
+    together = transform(made, DEFAULT)
+    made.flags.writeable = False
+    for clip, feature in zip(made, together, strict=True):
+        np.testing.assert_array_equal(transform(clip[None], DEFAULT)[0], feature)
+
+
+def test_what_is_no_number_stays_in_its_frames() -> None:
+    made = clips(2)
+    expected = transform(made, DEFAULT)
+    made[0, 4000] = np.nan
+    spoiled = np.isnan(transform(made, DEFAULT))
+    frames = np.arange(126)
+    reached = abs(frames * 64 - 4000) <= 129
+    assert spoiled[0, :, reached].all()
+    np.testing.assert_array_equal(transform(made, DEFAULT)[0, :, ~reached], expected[0, :, ~reached])
+    assert not spoiled[1].any()
+
+
+def test_silence_is_exactly_zero() -> None:
+    assert not transform(np.zeros((1, 8000), np.float32), DEFAULT).any()
 
 
 def test_a_tone_stands_in_its_bin() -> None:
