@@ -44,17 +44,7 @@ def general_magnitudes(
 def _windowed_frames(
     clips: NDArray[np.float32], window: NDArray[np.float32], hop_length: int, frames: NDArray[np.float32]
 ) -> None:
-    """Cut centred frames out of clips that are taken to be zero beyond their ends, times the window.
-
-    Parameters
-    ----------
-    clips : float32 array, shape (clips, samples)
-    window : float32 array, shape (n_fft,)
-    hop_length : int
-        Samples from one frame to the next.
-    frames : float32 array, shape (clips, time, n_fft)
-        Is filled.
-    """
+    """Cut centred frames out of clips that are taken to be zero beyond their ends, times the window."""
     n_fft, samples = window.size, clips.shape[1]
     for clip in range(clips.shape[0]):
         for time in range(frames.shape[1]):
@@ -72,14 +62,7 @@ def _windowed_frames(
 
 @njit(nogil=True, cache=True)
 def _absolute(spectra: NDArray[np.complex64], out: NDArray[np.float32]) -> None:
-    """Take the absolute value of each number.
-
-    Parameters
-    ----------
-    spectra : complex64 array, contiguous
-    out : float32 array of the same shape, contiguous
-        Is filled.
-    """
+    """Take the absolute value of each number; both arrays are contiguous."""
     flat: Any = spectra.reshape(-1)
     flat_out: Any = out.reshape(-1)
     for i in range(flat.size):

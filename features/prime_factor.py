@@ -79,8 +79,6 @@ def prime_factor_magnitudes(
         Is filled.
     """
     plan = _Plan.of(window.size)
-    clips = clips.view()
-    clips.flags.writeable = False  # else this is compiled twice, for arrays that can be written to and for others
     hops = np.empty((hop_length, _LANES + (window.size - 1) // hop_length), np.float32)
     starts = plan.samples % hop_length * hops.shape[1] + plan.samples // hop_length
     _compute(clips, starts.astype(np.uint64), window[plan.samples], plan.waves, plan.bins, hops, out)
@@ -97,13 +95,14 @@ def _compute(
     out: NDArray[np.float32],
 ) -> None:
     _, rows, columns = waves.shape
+    before = 3 * len(starts)  # samples of a frame before its centre
     padded = np.empty(hops.size, np.float32)
     sixes = np.empty((2, 6, _LANES), np.float32)
     folded = np.zeros((2, columns, 6, _LANES), np.float32)
     spectra = np.empty((2, rows, 6, _LANES), np.float32)
     for clip in range(len(clips)):
         for first in range(0, out.shape[2], _LANES):
-            _lay_out(clips[clip], first * len(hops) - 3 * len(starts), padded, hops)
+            _lay_out(clips[clip], first * len(hops) - before, padded, hops)
             _fold(hops.reshape(-1), starts, weights, sixes, folded)
             for which in range(2):
                 _multiply(

@@ -94,6 +94,8 @@ def transform(
 
     features = np.empty((len(clips), *spec.shape), np.float32) if out is None else out
     window = WINDOWS[spec.window](spec.n_fft + 1)[:-1].astype(np.float32)  # one longer and cut: periodic
+    clips = clips.view()
+    clips.flags.writeable = False  # else loops are compiled twice, for arrays that can be written to and for others
     if suits(spec.n_fft):
         prime_factor_magnitudes(clips, window, spec.hop_length, features)
     else:
