@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -67,9 +68,23 @@ class ShardCache:
             return None
         path = self.folder / key[:2] / min(names)
         try:
-            return path, Checksum(path.stat().st_size, path.suffix[1:])
+            status = path.lstat()
         except FileNotFoundError:  # another process has just pruned it
             return None
+        # A link that somebody put there would be linked as it is, and then lead nowhere.
+        return (path, Checksum(status.st_size, path.suffix[1:])) if stat.S_ISREG(status.st_mode) else None
+
+    def holds(self, key: str, layout: StoreSpec) -> bool:
+        """Whether an entry is there and its bytes are right: whether :meth:`take` would take it. Changes nothing."""
+        found = self.find(key)
+        if found is None:
+            return False
+        path, expected = found
+        try:
+            known = self._recalled(path, FileState.of(path.stat()))
+            return (known or checksum_shard(path, layout)).digest == expected.digest
+        except FileNotFoundError:  # another process has just pruned it
+            return False
 
     def take(self, key: str, target: Path | None, layout: StoreSpec) -> Checksum | None:
         """Put an entry into a store, if it is there and its bytes are right.
@@ -123,7 +138,8 @@ class ShardCache:
                 # Finer than the clock of most file systems, so that whoever writes to it later leaves another time.
                 modified_ns = time.time_ns()
                 os.utime(partial, ns=(modified_ns, modified_ns))
-                finished = (target and self._twin(written)) or partial
+                twin = self._twin(written) if target else None
+                finished = twin[0] if twin else partial
                 entry = self.folder / key[:2] / f"{key}.{written.digest}"
                 entry.parent.mkdir(parents=True, exist_ok=True)
                 if target:  # before others can see the entry, and prune it
@@ -137,7 +153,8 @@ class ShardCache:
                     partial.replace(entry)
             with suppress(FileNotFoundError):  # another process has just pruned it
                 state = FileState.of(entry.stat())
-                if state.modified_ns == modified_ns or finished != partial:  # not where times are kept in seconds
+                untouched = state.written == twin[1].written if twin else state.modified_ns == modified_ns
+                if untouched:  # which nobody can tell where times are kept in seconds
                     self._record(entry, state, written)
         finally:
             partial.unlink(missing_ok=True)
@@ -168,21 +185,28 @@ class ShardCache:
     def _record_of(self, entry: Path) -> Path:
         return self.folder / RECORDS / entry.name
 
-    def _remove(self, entry: Path) -> None:
-        entry.unlink(missing_ok=True)
+    def _remove(self, entry: Path) -> bool:
+        """Remove an entry, unless it is somebody else's or on a disk that is only read; whether it is gone."""
+        try:
+            entry.unlink(missing_ok=True)
+        except OSError:
+            return False
         with suppress(OSError):  # a record without its entry says nothing
             self._record_of(entry).unlink()
+        return True
 
-    def _twin(self, written: Checksum) -> Path | None:
+    def _twin(self, written: Checksum) -> tuple[Path, FileState] | None:
         """An intact entry of the same bytes under another key, as there is when code changed and its numbers did not.
 
-        Then one file serves both, and DVC, which knows the file, need not hash another.
+        Then one file serves both, and DVC, which knows the file, need not hash another. Its state is from before it was
+        read.
         """
         with suppress(OSError):  # unreadable, or another process has just pruned it
             path = self._digests.get(written.digest)
-            if path and checksum(path) == written:
+            state = FileState.of(path.stat()) if path else None
+            if path and state and checksum(path) == written:
                 _touch(path)
-                return path
+                return path, state
         return None
 
     @cached_property
@@ -202,6 +226,8 @@ class ShardCache:
     def prune(self, max_bytes: int) -> Usage:
         """Remove least recently used entries until the rest fits, and what killed runs left half written.
 
+        What may not be removed stays, as in a cache that others own too.
+
         Returns
         -------
         Usage
@@ -209,12 +235,11 @@ class ShardCache:
         """
         recorded = self._records()  # before entries are looked for: of what is added meanwhile it is kept
         partials = self.folder / "partial"
-        if partials.exists():
-            with _locked(partials, fcntl.LOCK_EX):  # none is made meanwhile
-                for partial in partials.iterdir():
-                    with suppress(FileNotFoundError):  # its writer has just finished it
-                        if _abandoned(partial):
-                            partial.unlink()
+        with suppress(OSError), _locked(partials, fcntl.LOCK_EX):  # none is made meanwhile
+            for partial in partials.iterdir():
+                with suppress(OSError):  # its writer has just finished it, or it is somebody else's
+                    if _abandoned(partial):
+                        partial.unlink()
         aged = sorted((status.st_atime_ns, status.st_ino, status.st_size, path) for path, status in self._status())
         for name in set(recorded).difference(Path(path).name for *_, path in aged):  # whose entry somebody else removed
             with suppress(OSError):
@@ -225,7 +250,8 @@ class ShardCache:
         for _, inode, size, path in aged:
             if freed >= over and max_bytes:
                 break
-            self._remove(Path(path))
+            if not self._remove(Path(path)):
+                continue
             names[inode] -= 1
             removed, freed = removed + 1, freed + (0 if names[inode] else size)
         return Usage(removed, freed)
@@ -262,7 +288,9 @@ class ShardCache:
         """Every entry, by the quickest way there is: a run whose shards are all here does little else."""
         for folder in _listed(self.folder):
             if FOLDER.fullmatch(folder.name):
-                yield from (entry for entry in _listed(Path(folder.path)) if ENTRY.fullmatch(entry.name))
+                for entry in _listed(Path(folder.path)):
+                    if ENTRY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                        yield entry
 
 
 def _listed(folder: Path) -> "list[os.DirEntry[str]]":
@@ -298,7 +326,7 @@ def _abandoned(partial: Path) -> bool:
         return time.time() - partial.stat().st_mtime > STALE_S
     with partial.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
     return True

@@ -94,13 +94,17 @@ def compare(
     shared, at_first, at_second = np.intersect1d(*rows, return_indices=True)
     same_order = np.array_equal(*rows)
     values = None
-    if first.shape == second.shape and len(shared):
-        if same_order:
-            pairs = _pairs_in_order(first, second)
-        else:
+    statistics = Statistics(), Statistics()
+    if len(shared) and first.shape == second.shape and same_order:
+        values = _compare_values(_gathering(_pairs_in_order(first, second), statistics, advance), rows[0])
+    else:
+        for store, gathered in zip((first, second), statistics, strict=True):
+            for chunk in _chunks(store):
+                gathered.add(chunk.astype(np.float32, copy=False))
+                advance(len(chunk))
+        if first.shape == second.shape and len(shared):
             chosen = np.sort(np.random.default_rng(0).permutation(len(shared))[:sample])
-            pairs = _pairs_at(first, second, at_first[chosen], at_second[chosen])
-        values = _compare_values(pairs, rows[0])
+            values = _compare_values(_pairs_at(first, second, at_first[chosen], at_second[chosen]), rows[0])
     return Comparison(
         settings=provenance_changes(first.attributes, second.attributes),
         rows=Rows(
@@ -112,13 +116,24 @@ def compare(
             same_order=same_order,
         ),
         words=(word_counts(first.labels), word_counts(second.labels)),
-        statistics=(_statistics(first, advance), _statistics(second, advance)),
+        statistics=(statistics[0].summary(), statistics[1].summary()),
         values=values,
     )
 
 
 Pair = tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]
 """Clip numbers in the first store, and the values of those clips in either."""
+
+
+def _gathering(
+    pairs: Iterator[Pair], statistics: tuple[Statistics, Statistics], advance: Callable[[int], None]
+) -> Iterator[Pair]:
+    """Pass pairs on, and gather what the values are like on the way, so that nothing is read twice."""
+    for numbers, one, other in pairs:
+        for gathered, values in zip(statistics, (one, other), strict=True):
+            gathered.add(values.astype(np.float32, copy=False))
+        advance(2 * len(numbers))
+        yield numbers, one, other
 
 
 def _pairs_in_order(first: FeatureStore, second: FeatureStore) -> Iterator[Pair]:
@@ -177,11 +192,3 @@ def _compare_values(pairs: Iterator[Pair], source_rows: NDArray[np.int64]) -> Va
         greatest_relative=float(parts.max()),
         worst_rows=source_rows[numbers[order[parts[order] > 0]]].tolist(),
     )
-
-
-def _statistics(store: FeatureStore, advance: Callable[[int], None]) -> dict[str, float]:
-    statistics = Statistics()
-    for chunk in _chunks(store):
-        statistics.add(chunk.astype(np.float32, copy=False))
-        advance(len(chunk))
-    return statistics.summary()

@@ -4,6 +4,7 @@ What is said, by whom, how loud and against what is a pure function of the setti
 voice. The clips come word by word, as in the reference file, and are written by :mod:`features.npz`.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features import noise
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
+from features.errors import InputError
 from features.espeak import Speaker, Voice
 
 ACCENTS = (
@@ -77,8 +79,20 @@ def clips_per_word(clips: int) -> dict[str, int]:
 
 
 def draw_speakers(count: int, variants: list[str], rng: np.random.Generator) -> list[Speaker]:
-    """Draw ``count`` different speakers from every combination of accent, variant, pitch and rate."""
+    """Draw ``count`` different speakers from every combination of accent, variant, pitch and rate.
+
+    Raises
+    ------
+    InputError
+        If there are fewer.
+    """
     shape = (len(ACCENTS), len(variants), len(PITCHES), len(RATES))
+    most = math.prod(shape)
+    if count > most:
+        raise InputError(
+            f"synthesize.clips asks for {count} speakers, and the synthesiser has {most} voices; expected at most "
+            f"{most * len(WORDS)} clips"
+        )
     drawn = rng.choice(np.prod(shape), size=count, replace=False)
     return [
         Speaker(ACCENTS[accent], variants[variant], PITCHES[pitch], RATES[rate])

@@ -4,22 +4,26 @@ A task is given numbers and paths, never arrays: it looks its shard up in the ca
 them and writes the shard, a chunk at a time. So memory is a shard of waveforms a worker, however many clips there are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from features.cache import ShardCache
 from features.compute import feature_chunks
 from features.draft import ClipColumns, Draft, FeatureAxes, draft_features
 from features.errors import InputError
-from features.fingerprint import Version, current_version, settings_hash, shard_key
+from features.fingerprint import Version, current_version, loaded_version, settings_hash, shard_key
 from features.heap import steady_heap
 from features.layout import StoreSpec
 from features.shard import Checksum, write_shard
 from features.store import WaveformStore
 from features.transform import FeatureSpec
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 CONNECT_S = 10
 """How long to wait for a scheduler to answer."""
@@ -63,15 +67,16 @@ class Task:
         Raises
         ------
         InputError
-            If its waveforms are damaged, or what is installed here would compute something else.
+            If its waveforms are damaged, what is installed here would compute something else, or was edited meanwhile.
         """
         reused = self.reuse()
         if reused:
             return reused
-        if self.made_by != current_version():
+        installed = loaded_version()
+        if self.made_by != installed:
             raise InputError(
                 f"these features are to be computed by {self.made_by}, but what is installed here is "
-                f"{current_version()}; expected the same code and libraries, so install this project's environment on "
+                f"{installed}; expected the same code and libraries, so install this project's environment on "
                 "every worker, or run dvc repro to compute the whole set anew"
             )
         written = self.cache.add(self.key, self.target, self._write)
@@ -169,19 +174,34 @@ def _in_threads(tasks: list[Task], workers: int, advance: Callable[[int], None])
     return list(outcomes)
 
 
+@contextmanager
+def _cluster(scheduler: str) -> "Iterator[Client]":
+    from distributed import Client
+
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(Client(scheduler, timeout=CONNECT_S))
+            client.wait_for_workers(1, timeout=CONNECT_S)
+        except (TimeoutError, OSError, ValueError) as error:
+            raise InputError(
+                f"there is no dask scheduler with workers at {scheduler!r} ({error}); expected the address of a "
+                "running one, such as tcp://127.0.0.1:8786"
+            ) from None
+        yield client
+
+
 def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None]) -> list[Outcome]:
     """Run tasks on the workers of a dask.distributed scheduler; those of a worker that dies run again elsewhere.
 
     Workers only fill the cache, because they finish what they have begun even when the run that asked for it is dead.
     """
-    from distributed import Client, KilledWorker, as_completed
+    from distributed import KilledWorker, as_completed
     from distributed.client import FutureCancelledError
     from distributed.comm.core import CommClosedError
 
     outcomes = []
     try:
-        with Client(scheduler, timeout=CONNECT_S) as client:
-            client.wait_for_workers(1, timeout=CONNECT_S)
+        with _cluster(scheduler) as client:
             by_number = {task.number: task for task in tasks}
             remote = [replace(task, target=None) for task in tasks]
             for future in as_completed(client.map(Task.run, remote, pure=False)):
@@ -195,11 +215,6 @@ def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None
         raise InputError(
             f"the dask cluster at {scheduler} was lost ({type(error).__name__}); finished shards are kept, so start it "
             "and run this again"
-        ) from None
-    except (TimeoutError, OSError, ValueError) as error:
-        raise InputError(
-            f"there is no dask scheduler with workers at {scheduler!r} ({error}); expected the address of a running "
-            "one, such as tcp://127.0.0.1:8786"
         ) from None
     return outcomes
 

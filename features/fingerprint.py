@@ -3,6 +3,7 @@
 import hashlib
 import json
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 
 import numpy as np
@@ -47,6 +48,20 @@ class Version(BaseModel):
 @cache
 def current_version() -> Version:
     """Version of what computes features here; imports none of it."""
+    return _version(CODE, LIBRARIES)
+
+
+@cache
+def loaded_version() -> Version:
+    """Version of what this process computes features with; imports all of it, so that no edit can come in between.
+
+    Raises
+    ------
+    InputError
+        If any of it was edited since this process began to load modules.
+    """
+    for module in CODE:
+        import_module(module)
     return _version(CODE, LIBRARIES)
 
 

@@ -1,6 +1,6 @@
 """Looking a store over: what its values are like, and which clips look wrong. Reads it once, a chunk at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,30 +89,36 @@ def inspect(store: Store, waveforms: WaveformStore | None, advance: Callable[[in
     """
     statistics = Statistics()
     silent, non_finite = [], []
-    for number in range(len(store.shards)):
-        for start, chunk in store.read_checked(number):
-            values = chunk.astype(np.float32, copy=False).reshape(len(chunk), -1)
-            statistics.add(values)
-            silent += (start + np.flatnonzero(~values.any(axis=1))).tolist()
-            non_finite += (start + np.flatnonzero(~np.isfinite(values).all(axis=1))).tolist()
-            advance(len(chunk))
+    clipped: list[int] = []
     samples = store if isinstance(store, WaveformStore) else waveforms
-    suspicious = Suspicious(silent, non_finite, None if samples is None else _clipped(samples), _duplicates(store))
+    for start, chunk in _chunks(store):
+        values = chunk.astype(np.float32, copy=False).reshape(len(chunk), -1)
+        statistics.add(values)
+        silent += (start + np.flatnonzero(~values.any(axis=1))).tolist()
+        non_finite += (start + np.flatnonzero(~np.isfinite(values).all(axis=1))).tolist()
+        if samples is store:
+            clipped += _clipped(start, chunk)
+        advance(len(chunk))
+    if samples is not None and samples is not store:
+        for start, chunk in _chunks(samples):
+            clipped += _clipped(start, chunk)
+            advance(len(chunk))
+    suspicious = Suspicious(silent, non_finite, None if samples is None else clipped, _duplicates(store))
     return Inspection(word_counts(store.labels), statistics.summary(), suspicious)
 
 
-def _clipped(waveforms: WaveformStore) -> list[int]:
-    clipped = []
-    for number in range(len(waveforms.shards)):
-        for start, chunk in waveforms.read_checked(number):
-            at_limit = (np.abs(chunk) >= FULL_SCALE).sum(axis=1)
-            clipped += (start + np.flatnonzero(at_limit >= CLIPPED_SAMPLES)).tolist()
-    return clipped
+def _chunks(store: Store) -> Iterator[tuple[int, NDArray[Any]]]:
+    for number in range(len(store.shards)):
+        yield from store.read_checked(number)
+
+
+def _clipped(start: int, waveforms: NDArray[np.float32]) -> list[int]:
+    at_limit = (np.abs(waveforms) >= FULL_SCALE).sum(axis=1)
+    return (start + np.flatnonzero(at_limit >= CLIPPED_SAMPLES)).tolist()
 
 
 def _duplicates(store: Store) -> list[list[int]]:
     _, content, copies = np.unique(store.digests, axis=0, return_inverse=True, return_counts=True)
-    content = content.reshape(-1)
-    repeated = np.flatnonzero(copies > 1)
-    groups = [np.flatnonzero(content == number).tolist() for number in repeated]
-    return sorted(groups)
+    clips = np.argsort(content.reshape(-1), kind="stable")
+    groups = np.split(clips, np.cumsum(copies)[:-1])
+    return sorted(group.tolist() for group, count in zip(groups, copies, strict=True) if count > 1)

@@ -1,5 +1,7 @@
 """Where a store lies: a path on this machine, or the URL of any file system that fsspec knows."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -37,6 +39,34 @@ def locate(text: str) -> Path:
     if "://" not in text:
         return Path(text)
     try:
-        return cast(Path, UPath(text))
+        path = UPath(text)
+        local = "file" in path.fs.protocol  # asking for it imports its package
     except (ImportError, ValueError) as error:
         raise InputError(f"{text} cannot be read ({error}); expected a URL whose file system is installed") from None
+    return Path(path.path) if local else cast(Path, path)
+
+
+def is_elsewhere(path: Path) -> bool:
+    """Whether a place is on another machine, or might be."""
+    return "://" in str(path)
+
+
+@contextmanager
+def reachable(*places: Path) -> Iterator[None]:
+    """Say in a sentence what a file system elsewhere could not do. What happens on this machine is passed on.
+
+    Raises
+    ------
+    InputError
+        Naming the first place that is elsewhere.
+    """
+    try:
+        yield
+    except (OSError, ValueError, NotImplementedError) as error:
+        elsewhere = [place for place in places if is_elsewhere(place)]
+        if not elsewhere:
+            raise
+        raise InputError(
+            f"{elsewhere[0]} cannot be read ({error}); expected a place that answers, lists folders and reads parts of "
+            "files, so copy the store here if it does not"
+        ) from None

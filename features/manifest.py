@@ -11,9 +11,13 @@ from typing import Any, Self
 import xxhash
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from features.shard import Checksum
+from features.shard import Checksum, checksum_of
 
 NAME = "manifest.json"
+GROUP = "zarr.json"
+"""Metadata of the whole store."""
+COLUMNS = ("label", "source_row", "digest")
+"""Arrays that no two sets have in common."""
 
 
 class ManifestError(Exception):
@@ -44,7 +48,7 @@ class Manifest(BaseModel):
         Raises
         ------
         ManifestError
-            If it is not there or differs in any byte from what was written.
+            If it is not there, differs in any byte from what was written, or was written for another store.
         """
         try:
             text = (store / NAME).read_text()
@@ -58,7 +62,23 @@ class Manifest(BaseModel):
         again = json.dumps({**body, "digest": digest}, indent=1, sort_keys=True) + "\n"
         if digest != _digest(body) or again != text:
             raise ManifestError("is not what was written")
+        if manifest._of_another(store):
+            raise ManifestError("is that of another store")
         return manifest
+
+    def _of_another(self, store: Path) -> bool:
+        """Whether a store has other arrays than this says, or other metadata and columns, every one of them."""
+        try:
+            group = (store / GROUP).read_bytes()
+            if checksum_of(group) == self.files[GROUP]:
+                return False
+            names = [name.split("/") for name in self.files if name != GROUP]
+            if json.loads(group)["consolidated_metadata"]["metadata"].keys() != {array for array, *_ in names}:
+                return True
+            columns = ["/".join(name) for name in names if name[0] in COLUMNS and name[-1] != "zarr.json"]
+            return all(checksum_of((store / name).read_bytes()) != self.files[name] for name in columns)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # what is damaged says nothing of it
+            return False
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -6,14 +6,17 @@ inflated once, in blocks, to a scratch file. Nothing is ever unpickled.
 The layouts are documented in NumPy's ``numpy.lib.format`` and PKWARE's APPNOTE, section 4.3.7.
 """
 
+import errno
+import lzma
 import mmap
 import os
 import shutil
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -32,6 +35,17 @@ SCATTERED_CLIPS = 8
 """Clips from all over the file that are read before its pages are given back: each may map megabytes around it."""
 SCALED_PEAK = 4.0
 """Samples in [-1, 1] may overshoot a little after resampling; beyond this they were never scaled to it."""
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What zipfile raises, by what is wrong with a file."""
 LISTED = 5
 """How many rows or words an error names before it only counts."""
 
@@ -58,14 +72,20 @@ def listed(numbers: NDArray[np.int64]) -> str:
 
 
 def read_header(path: Path, member: IO[bytes]) -> NpyHeader:
-    """Read an npy header, leaving the stream at the first byte of data."""
+    """Read an npy header, leaving the stream at the first byte of data.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
     try:
         version = np.lib.format.read_magic(member)
         if version == (1, 0):
             shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(member)
         else:
             shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(member)
-    except ValueError as error:
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:  # NumPy reads it as Python
         raise damaged(path, f"{getattr(member, 'name', 'a member')} is not an npy array ({error})") from None
     return NpyHeader(shape, fortran_order, dtype, member.tell())
 
@@ -306,8 +326,10 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
     InputError
         If the file is missing, not a zip, cut short or damaged, or does not hold what is described above.
     """
-    try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+    with ExitStack() as stack:
+        with _mendable(path):
+            file = stack.enter_context(open(path, "rb"))
+            archive = stack.enter_context(zipfile.ZipFile(file))
             state = FileState.of(os.fstat(file.fileno()))
             info = _member(archive, path, "wav_vals")
             with archive.open(info) as member:
@@ -329,7 +351,7 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
                 header_crc, crc = 0, None  # zipfile compares the checksum while inflating
 
                 def mapping() -> tuple[mmap.mmap, int]:
-                    with archive.open(info) as member, open(inflated, "wb") as out:
+                    with _mendable(path), archive.open(info) as member, open(inflated, "wb") as out:
                         shutil.copyfileobj(member, out, COPY_BYTES)
                     with open(inflated, "rb") as data:
                         return _map(path, data, info.file_size), header.header_bytes
@@ -337,14 +359,27 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
             labels = encode_labels(path, _read_text(archive, path, "label_vals", header.shape[0]))
             has_groups = "group_vals.npy" in archive.namelist()
             groups = _read_text(archive, path, "group_vals", header.shape[0]) if has_groups else None
-            yield Source(path, header, labels, groups, state, mapping, (header_crc, crc))
+        yield Source(path, header, labels, groups, state, mapping, (header_crc, crc))
+
+
+@contextmanager
+def _mendable(path: Path) -> Iterator[None]:
+    """Turn what Python's readers of zips and arrays say of a file into a sentence."""
+    try:
+        yield
     except FileNotFoundError as error:
         if error.filename != str(path):
             raise
         raise InputError(f"{path} does not exist; expected an npz of clips, so check data.npz in params.yaml") from None
-    except IsADirectoryError:
+    except IsADirectoryError as error:
+        if error.filename != str(path):
+            raise
         raise InputError(f"{path} is a folder; expected an npz file, so check data.npz in params.yaml") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # places in it that cannot be
+            raise
+        raise damaged(path, f"reading it as a zip failed ({error})") from None
+    except UNREADABLE as error:
         with open(path, "rb") as file:
             is_zip = file.read(4) == b"PK\x03\x04"
         if is_zip:

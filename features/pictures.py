@@ -113,9 +113,10 @@ def write_wav(path: Path, waveform: NDArray[Any]) -> None:
     ----------
     path : Path
     waveform : array, shape (samples,)
-        In [-1, 1] at 8 kHz; what lies beyond is cut.
+        In [-1, 1] at 8 kHz; what lies beyond is cut, and the rest rounded to the nearest of 65,536 levels.
     """
-    soundfile.write(path, np.clip(waveform, -1, 1), SAMPLE_RATE_HZ, subtype="PCM_16")
+    levels = np.clip(np.rint(np.asarray(waveform) * 2.0**15), -(2**15), 2**15 - 1)
+    soundfile.write(path, levels.astype(np.int16), SAMPLE_RATE_HZ, subtype="PCM_16")
 
 
 def blocks(features: NDArray[Any], axes: FeatureAxes, columns: int = 64, rows: int = 16) -> Text:

@@ -86,7 +86,7 @@ def plan(
     computed = [
         number
         for number, (start, stop) in enumerate(ranges)
-        if cache.find(shard_key(settings, clips.digests[start:stop])) is None
+        if not cache.holds(shard_key(settings, clips.digests[start:stop]), layout)
     ]
     why = ["there are no features of this set yet"]
     if before is not None:
@@ -108,7 +108,7 @@ def plan(
 
 def _clips_changed(before: FeatureStore, now: Clips) -> list[str]:
     """Say which clips are others than before, by their rows in the npz."""
-    if before.attributes.get("source_digest") and before.clips == len(now.digests):
+    if before.clips == len(now.digests):
         rows, digests = before.source_rows, before.digests
         moved = rows != now.source_rows
         edited = (digests != now.digests).any(axis=1) & ~moved
@@ -142,7 +142,7 @@ class Cost:
     bytes: float
 
 
-def cost_of(sample: NDArray[np.float32], spec: FeatureSpec, layout: StoreSpec) -> Cost:
+def cost_of(sample: NDArray[np.float32], spec: FeatureSpec, layout: StoreSpec, clips: int) -> Cost:
     """Featurize a few clips into memory, to see how long that takes and how large they come out.
 
     Parameters
@@ -150,11 +150,17 @@ def cost_of(sample: NDArray[np.float32], spec: FeatureSpec, layout: StoreSpec) -
     sample : float32 array, shape (clips, 8000)
     spec : FeatureSpec
     layout : StoreSpec
+    clips : int
+        How many the set has, whose last chunk is filled up.
     """
-    one_shard = layout.model_copy(update={"shard_clips": -(-len(sample) // layout.chunk_clips) * layout.chunk_clips})
     transform(sample[:1], spec)  # compiles
     file = io.BytesIO()
+    chunk_clips = min(layout.chunk_clips, len(sample))
+    shard_clips = len(sample) // chunk_clips * chunk_clips
+    one_shard = layout.model_copy(update={"chunk_clips": chunk_clips, "shard_clips": shard_clips})
+    chunks = shard_ranges(shard_clips, chunk_clips)
     started = time.perf_counter()
-    chunks = shard_ranges(len(sample), layout.chunk_clips)
     written = write_shard(file, (transform(sample[start:stop], spec) for start, stop in chunks), one_shard)
-    return Cost((time.perf_counter() - started) / len(sample), written.size / len(sample))
+    seconds = time.perf_counter() - started
+    filled = -(-clips // layout.chunk_clips) * layout.chunk_clips / clips if layout.codec == "none" else 1
+    return Cost(seconds / shard_clips, filled * written.size / shard_clips)

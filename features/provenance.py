@@ -24,7 +24,7 @@ def provenance_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]
     old, new = before.get("made_by", {}), now.get("made_by", {})
     changes += _changes("library ", old.get("libraries", {}), new.get("libraries", {}))
     if old.get("code") != new.get("code"):
-        changes.append("the code that computes features")
+        changes.append("the code that computes features is another")
     return changes
 
 

@@ -78,10 +78,10 @@ def _room(target: Path, waiting: Callable[[Path], None]) -> Iterator[Path]:
 
 
 @contextmanager
-def scratch(path: Path) -> Iterator[Path]:
+def scratch(path: Path, waiting: Callable[[Path], None] = lambda target: None) -> Iterator[Path]:
     """Lend a path for something large that only this block needs; it is gone when the block ends, however it ends.
 
-    Another process that wants the same path waits until then.
+    Another process that wants the same path waits until then; ``waiting`` is told so.
     """
-    with _room(path, lambda target: None) as folder:
+    with _room(path, waiting) as folder:
         yield folder / path.name

@@ -88,7 +88,7 @@ class AuditCache:
     def _records(self) -> list[Path]:
         try:
             return [path for path in self.folder.iterdir() if RECORD.fullmatch(path.name)]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
 

@@ -3,7 +3,8 @@
 A shard must come out with the checksum that was recorded, so a repaired store is the one that was made, to the byte.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,18 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
     source = WaveformStore.open(waveforms)
     wary = cache.distrust()
     with scratch(path) as aside:
-        attributes = _attributes(path)
-        if source.attributes["digest"] != attributes["source_digest"]:
+        with _understanding(path):
+            attributes = _attributes(path)
+            source_digest = attributes["source_digest"]
+            spec = FeatureSpec.model_validate(attributes["features"])
+            layout = StoreSpec.model_validate(attributes["store"])
+            made_by = Version.model_validate(attributes["made_by"])
+        if source.attributes["digest"] != source_digest:
             raise InputError(
                 f"{waveforms} holds other clips than {path} was computed from; expected the same, so run dvc repro "
                 "instead"
             )
-        spec, layout = (
-            FeatureSpec.model_validate(attributes["features"]),
-            StoreSpec.model_validate(attributes["store"]),
-        )
-        expected = attributes_of(source, spec, layout, Version.model_validate(attributes["made_by"]))
+        expected = attributes_of(source, spec, layout, made_by)
         if {**expected, "clips": source.clips} != attributes:
             raise InputError(f"what {path} says of itself contradicts itself; delete it and run dvc repro")
         anew, tasks = begin(source, aside, expected, wary)
@@ -95,21 +97,33 @@ def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable
     cache.distrust()
     inflated = path.with_name("samples")
     with scratch(inflated) as samples, open_source(npz, samples) as source, scratch(path) as aside:
-        attributes = _attributes(path)
-        divided = divide_source(npz, source, SplitSpec.model_validate(attributes["split"]), advance)
-        if divided.fingerprint_of(path.stem) != attributes["digest"]:
+        with _understanding(path):
+            attributes = _attributes(path)
+            digest, split = attributes["digest"], attributes["split"]
+            spec = SplitSpec.model_validate(split)
+        divided = divide_source(npz, source, spec, advance)
+        if divided.fingerprint_of(path.stem) != digest:
             raise InputError(
                 f"{npz} holds other clips than {path} was split from; expected the same, so run dvc repro instead"
             )
         rows = divided.division.rows[path.stem]
         columns = ClipColumns(divided.labels_of(path.stem), rows, divided.digests_of(path.stem))
-        anew = draft_waveforms(aside, columns, attributes["digest"], attributes["split"])
+        anew = draft_waveforms(aside, columns, digest, split)
 
         def copy(number: int) -> Checksum:
             start, stop = anew.shards[number]
             return anew.write(number, source.read(rows[start:stop]))
 
         return _mend(path, anew, copy)
+
+
+@contextmanager
+def _understanding(path: Path) -> Iterator[None]:
+    """Turn what a store says of itself and nobody can make sense of into a sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"what {path} says of itself makes no sense; delete it and run dvc repro") from None
 
 
 def _attributes(path: Path) -> dict[str, Any]:
@@ -132,10 +146,15 @@ def _mend(path: Path, anew: Draft, compute: Callable[[int], Checksum]) -> list[s
 
     ``anew`` is the same store on the same file system, all but its shards; ``compute`` puts a shard into it.
     """
+    unlinked: list[str] = []
     try:
         recorded = Manifest.read(path)
     except ManifestError:
         recorded = None
+    for name in files_in(path):
+        if (path / name).is_dir():  # through a link, to what is not ours to mend
+            remove(path / name)
+            unlinked.append(name)
     faulty = {fault.name for fault in verify(path, workers=1).faults}  # as things stand now that nobody else is at it
     suspects = []
     for number in range(len(anew.shards)):
@@ -164,7 +183,7 @@ def _mend(path: Path, anew: Draft, compute: Callable[[int], Checksum]) -> list[s
     changed = [name for name in suspects if _differ(anew.path / name, path / name)]
     for name in changed:
         _replace(anew.path / name, path / name)
-    return sorted([*unexpected, *changed])
+    return sorted([*unlinked, *unexpected, *changed])
 
 
 def _unrepeatable(path: Path, name: str) -> InputError:

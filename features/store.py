@@ -36,8 +36,10 @@ def attributes_in(path: Path) -> dict[str, Any]:
 
 
 def files_in(path: Path) -> list[str]:
-    """Path of every file inside a store, sorted."""
-    return sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
+    """Path of every file inside a store, sorted; a link to a folder counts as a file, and is not followed."""
+    return sorted(
+        file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_symlink() or not file.is_dir()
+    )
 
 
 class Store:
@@ -203,8 +205,8 @@ class Store:
     def _damaged_shard(self, number: int) -> InputError:
         start, stop = self.shards[number]
         return InputError(
-            f"shard {number} of {self.path} (clips {start} to {stop - 1}) is not what was written; repair it with: "
-            f"features verify --repair {self.path}"
+            f"shard {number} of {self.path} (clips {start} to {stop - 1}) is not what was written; "
+            f"{_mending(self.path)}"
         )
 
     @classmethod
@@ -224,8 +226,7 @@ class Store:
             if not path.exists():
                 raise InputError(f"{path} does not exist; expected a store of {cls.name}, so run dvc repro") from None
             raise InputError(
-                f"the {MANIFEST} of {path} {error}; expected a finished store of {cls.name}, so run: features verify "
-                f"--repair {path}"
+                f"the {MANIFEST} of {path} {error}; expected a finished store of {cls.name}, so {_mending(path)}"
             ) from None
         if not manifest.files.keys() >= {f"{name}/zarr.json" for name in (cls.name, "label", "source_row", "digest")}:
             raise InputError(f"{path} holds no {cls.name}; expected a store of {cls.name}")
@@ -264,7 +265,11 @@ def _read_checked(path: Path, name: str, expected: Checksum) -> bytes:
 
 
 def _damaged(path: Path, name: str) -> InputError:
-    return InputError(f"{name} of {path} is missing or not what was written; run: features verify --repair {path}")
+    return InputError(f"{name} of {path} is missing or not what was written; {_mending(path)}")
+
+
+def _mending(path: Path) -> str:
+    return "make or copy it again" if "://" in str(path) else f"run: features verify --repair {path}"
 
 
 class WaveformStore(Store):
@@ -291,16 +296,13 @@ KINDS: dict[str, type[FeatureStore] | type[WaveformStore]] = {"features": Featur
 
 
 def array_in(path: Path) -> str:
-    """Name of the large array of the store at a path, from what is there.
+    """Name of the large array of the store at a path, by its manifest or else from what is there.
 
     Raises
     ------
     InputError
         If it is no store.
     """
-    for name in KINDS:
-        if (path / name / "zarr.json").is_file() or any((path / name).glob(f"c{SEPARATOR}*")):
-            return name
     try:
         files = Manifest.read(path).files
     except ManifestError:
@@ -308,8 +310,13 @@ def array_in(path: Path) -> str:
     for name in KINDS:
         if f"{name}/zarr.json" in files:
             return name
-    what = "is not a store" if path.exists() else "does not exist"
-    raise InputError(f"{path} {what}; expected a folder such as data/features/train.zarr")
+    for there in ("zarr.json", f"c{SEPARATOR}*"):
+        for name in KINDS:
+            if any((path / name).glob(there)):
+                return name
+    if path.exists():
+        raise InputError(f"{path} is not a store; expected a folder such as data/features/train.zarr")
+    raise InputError(f"{path} does not exist; expected a store such as data/features/train.zarr, which dvc repro makes")
 
 
 def open_store(path: Path) -> FeatureStore | WaveformStore:

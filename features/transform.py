@@ -75,13 +75,18 @@ def transform(
     clips : float32 array, shape (clips, 8000)
         Samples in [-1, 1] at 8 kHz.
     spec : FeatureSpec
-    out : float32 array, shape (clips, frequency, time), optional
+    out : float32 array, shape (clips, frequency, time), contiguous, optional
         Where to put the result, to save its allocation.
 
     Returns
     -------
     float32 array, shape (clips, frequency, time)
         Linear magnitudes, 0 or more. Those below 1e-19 may come out as 0.
+
+    Raises
+    ------
+    ValueError
+        If an array is of another shape or type: compiled loops do not look where they read and write.
 
     Examples
     --------
@@ -92,9 +97,14 @@ def transform(
     # Imported when there is something to compute: a run that finds everything in the cache does without.
     from features.prime_factor import prime_factor_magnitudes, suits
 
-    features = np.empty((len(clips), *spec.shape), np.float32) if out is None else out
+    if clips.dtype != np.float32 or clips.shape[1:] != (CLIP_SAMPLES,):
+        raise ValueError(f"clips are {clips.dtype} {clips.shape}; expected float32 (clips, {CLIP_SAMPLES})")
+    shape = (len(clips), *spec.shape)
+    features = np.empty(shape, np.float32) if out is None else out
+    if features.dtype != np.float32 or features.shape != shape or not features.flags.c_contiguous:
+        raise ValueError(f"out is {features.dtype} {features.shape}; expected float32 {shape} in one piece")
     window = WINDOWS[spec.window](spec.n_fft + 1)[:-1].astype(np.float32)  # one longer and cut: periodic
-    clips = clips.view()
+    clips = np.ascontiguousarray(clips).view()
     clips.flags.writeable = False  # else loops are compiled twice, for arrays that can be written to and for others
     if suits(spec.n_fft):
         prime_factor_magnitudes(clips, window, spec.hop_length, features)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +41,12 @@ class Report:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of all files of a store."""
-    return sum((path / name).lstat().st_size for name in files_in(path))
+    """Bytes of all files of a store, as far as they can be counted."""
+    total = 0
+    for name in files_in(path):
+        with suppress(OSError):  # a link that leads nowhere
+            total += (path / name).stat().st_size
+    return total
 
 
 def verify(path: Path, *, workers: int, advance: Callable[[int], None] = lambda done: None) -> Report:
@@ -94,7 +99,11 @@ def verify(path: Path, *, workers: int, advance: Callable[[int], None] = lambda 
         clips = None if number is None else (ranges[number][0], ranges[number][1] - 1)
         faults.append(Fault(name, _describe(expected[name], actual, whose, number), number, clips))
     known = {*expected, MANIFEST}
-    faults += [Fault(name, "does not belong here") for name in files_in(path) if name not in known]
+    faults += [
+        Fault(name, "leads to a folder elsewhere" if (path / name).is_dir() else "does not belong here")
+        for name in files_in(path)
+        if name not in known
+    ]
     return Report(len(expected) + 1, sum(actual.size for actual in actuals.values() if actual), faults)
 
 

@@ -35,6 +35,10 @@ DEFAULT_SIZE = "20GB"
 
 def shard_cache(folder: Path | None) -> ShardCache:
     """The cache in a folder, or else that of the project; queued experiments share the project's."""
+    if folder == Path():
+        raise InputError(
+            "the cache folder is the one you are in; expected one for shards alone, such as .cache/features"
+        )
     return ShardCache(folder or _project(Path.cwd()) / ".cache" / "features")
 
 

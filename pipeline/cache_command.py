@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from features.errors import InputError
 from features.recall import AuditCache
 from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.stage import say
@@ -42,4 +43,7 @@ def clear(cache_folder: Folder = None) -> None:
     cache = shard_cache(cache_folder)
     AuditCache.beside(cache).clear()
     removed = cache.clear()
+    left = cache.usage().entries
+    if left:
+        raise InputError(f"{left} shards in {cache.folder} may not be removed; change the permissions of that folder")
     say(f"cache: removed {removed.entries} shards, {removed.bytes / 1e6:,.0f} MB")

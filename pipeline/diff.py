@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from features.comparison import Comparison, compare
-from features.location import locate
-from features.store import FeatureStore
+from features.errors import InputError
+from features.location import locate, reachable
+from features.store import FeatureStore, array_in
 from pipeline.progress import progress
 from pipeline.stage import say
 
@@ -25,25 +26,33 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
     """How two feature stores differ: settings, rows, words, distribution, and clip by clip where they share rows."""
-    stores = FeatureStore.open(first), FeatureStore.open(second)
-    with progress("comparing", stores[0].clips + stores[1].clips) as advance:
-        found = compare(*stores, sample=sample, advance=advance)
+    with reachable(first, second):
+        stores = _open(first), _open(second)
+        with progress("comparing", stores[0].clips + stores[1].clips) as advance:
+            found = compare(*stores, sample=sample, advance=advance)
     if as_json:
         say(json.dumps({"same": found.same, **asdict(found)}, indent=2))
         return
     _print(first, second, found)
 
 
+def _open(path: Path) -> FeatureStore:
+    if array_in(path) != FeatureStore.name:
+        raise InputError(f"{path} holds waveforms; expected a store of features, such as data/features/train.zarr")
+    return FeatureStore.open(path)
+
+
 def _print(first: Path, second: Path, found: Comparison) -> None:
     console = Console(highlight=False)
-    console.print(f"[bold]{first}[/bold] and [bold]{second}[/bold]")
+    console.print(f"{first} and {second}", style="bold", markup=False)
     facts = Table.grid(padding=(0, 2))
     for number, change in enumerate(found.settings or ["the same"]):
         facts.add_row("settings" if not number else "", change)
     rows = found.rows
+    order = (", in the same order" if rows.same_order else ", in different order") if rows.shared else ""
     facts.add_row(
         "rows",
-        f"{rows.shared:,} shared, {'in the same order' if rows.same_order else 'in different order'}; "
+        f"{rows.shared:,} shared{order}; "
         f"{rows.only_first:,} only in the first, {rows.only_second:,} only in the second",
     )
     if rows.other_samples or rows.other_labels:
@@ -60,12 +69,13 @@ def _print(first: Path, second: Path, found: Comparison) -> None:
     for name in found.statistics[0]:
         facts.add_row(name.replace("_", " "), f"{found.statistics[0][name]:.6g} -> {found.statistics[1][name]:.6g}")
     values = found.values
+    looked_at = "that were looked at " if values and values.clips < rows.shared else ""
     if values is None:
         facts.add_row("clip by clip", "not comparable: other shapes, or no row in common")
     else:
         facts.add_row(
             "clip by clip",
-            f"{values.equal:,} of {values.clips:,} equal; greatest difference {values.greatest:.3g} "
+            f"{values.equal:,} of {values.clips:,} {looked_at}equal; greatest difference {values.greatest:.3g} "
             f"({values.greatest_relative:.2g} of its clip's maximum), mean {values.mean:.2g}",
         )
         if values.worst_rows:

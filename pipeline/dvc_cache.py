@@ -6,38 +6,47 @@ import sys
 from pathlib import Path
 
 from features.cache import link
+from features.manifest import GROUP, NAME
 
 
 def replace_damaged(store: Path, files: list[Path]) -> list[Path]:
-    """Put repaired files into DVC's cache wherever it holds something else under their name.
+    """Put repaired files into DVC's cache wherever it holds something else under their name, or has lost them.
 
-    DVC names a cached file by its MD5 and does not look at its bytes again, so it would check a damaged one out.
+    DVC names a cached file by its MD5. It seldom looks at its bytes again, so it would check a damaged one out; and
+    when it does look, it deletes a damaged one.
 
     Parameters
     ----------
     store : Path
         Where the files lie; the DVC repository around it is meant.
     files : list of Path
-        Files that are known to be right.
+        Files of it that are known to be right.
 
     Returns
     -------
     list of Path
-        What was replaced in the cache; nothing where there is no DVC repository.
+        What was replaced in the cache; nothing where there is no DVC repository, or DVC does not keep this store.
     """
     command = [sys.executable, "-m", "dvc", "cache", "dir"]
     done = subprocess.run(command, cwd=store.parent, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         return []
+    objects = store.parent / done.stdout.strip() / "files" / "md5"
     replaced = []
-    for file in files:
+    kept = any(_object(objects, _md5(store / name)).exists() for name in (NAME, GROUP))
+    for file in files if kept else []:
         md5 = _md5(file)
-        cached = store.parent / done.stdout.strip() / "files" / "md5" / md5[:2] / md5[2:]
-        if cached.exists() and _md5(cached) != md5:
+        cached = _object(objects, md5)
+        if not cached.exists() or _md5(cached) != md5:
+            cached.parent.mkdir(parents=True, exist_ok=True)
             link(file, cached)
             cached.chmod(0o444)
             replaced.append(cached)
     return replaced
+
+
+def _object(objects: Path, md5: str) -> Path:
+    return objects / md5[:2] / md5[2:]
 
 
 def _md5(path: Path) -> str:

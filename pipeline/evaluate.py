@@ -12,7 +12,7 @@ from features.publish import publish
 from features.store import FeatureStore
 from features.streaming import damage_as_input_error, scoring_batches
 from models.evaluation import answer, score
-from pipeline.stage import run, say
+from pipeline.stage import refuse_edited_code, run, say
 
 TEST = Path("data/features/test.zarr")
 BATCH_CLIPS = 64
@@ -38,6 +38,7 @@ def main(model: Annotated[str, typer.Argument(help="A name under models in param
             table.writerow(["source_row", "actual", "predicted", "confidence"])
             for row, label, guess, confidence in zip(rows, labels, answers.predicted, answers.confidence, strict=True):
                 table.writerow([row, words[label], words[guess], f"{confidence:.6f}"])
+        refuse_edited_code()
     low, high = result["accuracy_ci95"]
     say(
         f"evaluate: {model} is right on {result['accuracy']:.1%} of {len(labels)} test clips "

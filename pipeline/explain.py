@@ -1,10 +1,9 @@
 """Command ``features explain``: what featurizing would compute and what it would reuse, and why."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,19 +15,20 @@ from features.cache import ShardCache
 from features.compute import read_waveforms
 from features.division import Divided, divide_source
 from features.errors import InputError
-from features.fingerprint import current_version
+from features.fingerprint import CODE, current_version
 from features.layout import StoreSpec
-from features.npz import Source, open_source
-from features.plan import Clips, Plan, cost_of, plan
+from features.npz import open_source
+from features.plan import Clips, cost_of, plan
 from features.publish import scratch
 from features.recall import AuditCache
 from features.sets import SETS, SplitSpec
 from features.store import FeatureStore, WaveformStore
 from features.transform import FeatureSpec
 from pipeline.cache import Folder, shard_cache
+from pipeline.dvc_status import LOCK, LOST, DvcStatus
 from pipeline.params import DataSpec, read_section
 from pipeline.progress import progress
-from pipeline.stage import default_workers, say
+from pipeline.stage import counted, default_workers, note_waiting, say
 
 SAMPLE_CLIPS = 64
 """Clips by which time and size are estimated."""
@@ -36,8 +36,6 @@ OVERHEAD = 1.6
 """How much longer a clip takes with reading, writing and waiting than to transform and compress it."""
 START_S = 1.0
 """What a featurize stage takes however little it computes."""
-
-Status = dict[str, list[Any]]
 
 
 def command(
@@ -50,18 +48,16 @@ def command(
     ] = default_workers(),
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
-    """Before running: what `dvc repro` would compute and what it would reuse, shard by shard in sum, and why."""
+    """Before running: what `dvc repro` would compute of the features and what it would reuse, in shards, and why."""
     if name is not None and name not in SETS:
         raise InputError(f"there is no set {name!r}; expected one of {', '.join(SETS)}")
     names = [name] if name else list(SETS)
     spec, layout = read_section("features", FeatureSpec), read_section("store", StoreSpec)
+    npz, split = Path(read_section("data", DataSpec).npz), read_section("split", SplitSpec)
     cache = shard_cache(cache_folder)
-    status = _dvc_status(names)
-    with _sources(names, status, cache) as sources:
-        answers = {
-            name: _answer(name, source, sample, spec, layout, cache, status, workers)
-            for name, (source, sample) in sources.items()
-        }
+    status = DvcStatus.read(f"featurize@{name}" for name in names)
+    with _sets(names, npz, split, status, cache) as sets:
+        answers = {name: _answer(name, sets, spec, layout, cache, status, workers) for name in names}
     if as_json:
         say(json.dumps(answers, indent=2))
         return
@@ -71,34 +67,39 @@ def command(
 
 def _answer(
     name: str,
-    clips: Clips,
-    sample: NDArray[np.float32],
+    sets: "_Sets",
     spec: FeatureSpec,
     layout: StoreSpec,
     cache: ShardCache,
-    status: Status | None,
+    status: DvcStatus | None,
     workers: int,
 ) -> dict[str, Any]:
     path = Path(f"data/features/{name}.zarr")
+    stage = f"featurize@{name}"
     before = None
+    why = []
     try:
         before = FeatureStore.open(path)
     except InputError as error:
         why = [str(error)] if path.exists() else []
+    made = plan(sets.clips[name], spec, layout, current_version(), cache, before)
+    if status is None:
+        runs = bool(made.why)
     else:
-        why = []
-    made: Plan = plan(clips, spec, layout, current_version(), cache, before)
-    changed, by_dvc, restored = _stage_changes(name, status)
-    runs = by_dvc or ("split" in status and bool(made.why)) if status is not None else bool(made.why)
+        runs = status.runs(stage) or (status.runs("split") and _other_waveforms(name, sets.clips[name], status))
     if runs:
-        why += made.why + changed
+        why += made.why + (_code_changes(stage, status) if before else [])
         if made.computed and not made.why:
             why.append(f"{len(made.computed)} shards are not in the cache any more")
-    elif before:
-        again = f"DVC does not look at that; to compute it anew: dvc repro --force featurize@{name}"
-        why += [f"{reason} ({again})" for reason in made.why]
-    why += restored
-    cost = cost_of(sample, spec, layout) if made.computed else None
+        if not why and status:
+            why = _dvc_reasons(stage, status)
+    else:
+        if before:
+            again = f"DVC does not look at that; to compute it anew: dvc repro --force --single-item {stage}"
+            why += [f"{reason} ({again})" for reason in made.why]
+        outs = status.changed_outs(stage) if status else {}
+        why += [f"{out} is {how}; DVC restores it from its own cache" for out, how in outs.items()]
+    cost = cost_of(sets.sample(name), spec, layout, made.clips) if runs and made.computed else None
     seconds = START_S + (made.computed_clips * cost.seconds * OVERHEAD / workers if cost else 0)
     return {
         "runs": runs,
@@ -112,77 +113,99 @@ def _answer(
     }
 
 
+def _code_changes(stage: str, status: DvcStatus | None) -> list[str]:
+    """Modules by which DVC runs a stage, whether they decide a shard or not."""
+    if status is None or not status.known(stage):
+        return []
+    modules = {path: how for path, how in status.changed_deps(stage).items() if path.endswith(".py")}
+    return [
+        f"{path} is {how}" + ("; only its code counts" if _decides(path) else "; it decides no shard")
+        for path, how in modules.items()
+    ]
+
+
+def _decides(path: str) -> bool:
+    return path.removesuffix(".py").replace("/", ".") in CODE
+
+
+def _dvc_reasons(stage: str, status: DvcStatus) -> list[str]:
+    """Why DVC runs a stage whose features are there already."""
+    if not status.known(stage):
+        return [f"{LOCK} knows nothing of {stage}"]
+    reasons = [
+        f"DVC last ran it with other settings of {', '.join(how)}" if isinstance(how, dict) else f"{path} is {how}"
+        for path, how in status.changed_deps(stage).items()
+    ]
+    reasons += [f"{path} is {how} of DVC" for path, how in status.changed_outs(stage).items() if how == LOST]
+    return reasons or ["the stage's command changed"]
+
+
+def _other_waveforms(name: str, clips: Clips, status: DvcStatus) -> bool:
+    """Whether a split that is to run will come to another store than the one that features were made of last time."""
+    path = f"data/split/{name}.zarr"
+    if status.last_made("split", path) != status.last_read(f"featurize@{name}", path):
+        return True
+    try:
+        before = WaveformStore.open(Path(path))
+    except InputError:
+        return True
+    return not (
+        before.attributes["split"] == clips.split
+        and np.array_equal(before.digests, clips.digests)
+        and np.array_equal(before.labels, clips.labels)
+        and np.array_equal(before.source_rows, clips.source_rows)
+    )
+
+
 def _print(name: str, answer: dict[str, Any]) -> None:
     if not answer["runs"]:
-        say(f"{name}: nothing to run ({answer['shards']} shards)")
+        say(f"{name}: nothing to run ({counted(answer['shards'], 'shard')})")
     else:
         say(
-            f"{name}: {answer['computed']} of {answer['shards']} shards to compute, {answer['reused']} to reuse; about "
-            f"{answer['seconds']:.0f} s, {answer['bytes'] / 1e6:,.0f} MB to write"
+            f"{name}: {answer['computed']} of {counted(answer['shards'], 'shard')} to compute, {answer['reused']} to "
+            f"reuse; about {answer['seconds']:.0f} s, {answer['bytes'] / 1e6:,.0f} MB to write"
         )
     for reason in answer["why"]:
         say(f"  {'because' if answer['runs'] else 'though'} {reason}")
 
 
-def _dvc_status(names: list[str]) -> Status | None:
-    """Ask DVC which of the stages up to featurize are out of date; None where there is no DVC repository."""
-    stages = [f"featurize@{name}" for name in names]
-    command = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", *stages]
-    if not Path(".dvc").is_dir():
-        return None
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise InputError(f"DVC cannot tell what has changed ({last}); mend that, or wait until another dvc has ended")
-    return json.loads(done.stdout)
+@dataclass(frozen=True)
+class _Sets:
+    """The clips of each set as they will be, and how to read a few of them."""
 
-
-def _stage_changes(name: str, status: Status | None) -> tuple[list[str], bool, list[str]]:
-    """What DVC says has changed beside settings and clips; whether it runs the stage; what it only restores."""
-    changes = (status or {}).get(f"featurize@{name}", [])
-    parts = [change for change in changes if isinstance(change, dict)]
-    files = {path: how for part in parts for path, how in part.get("changed deps", {}).items()}
-    outs = {path: how for part in parts for path, how in part.get("changed outs", {}).items()}
-    changed = [f"{path} is {how}; only its code counts" for path, how in files.items() if path.endswith(".py")]
-    changed += ["the stage's command changed"] if "changed command" in changes else []
-    runs = any(not isinstance(change, dict) or set(change) != {"changed outs"} for change in changes)
-    if not runs:
-        return [], False, [f"{path} is {how}; DVC restores it from its own cache" for path, how in outs.items()]
-    return changed if Path(f"data/features/{name}.zarr").exists() else [], True, []
+    clips: dict[str, Clips]
+    sample: Callable[[str], NDArray[np.float32]]
 
 
 @contextmanager
-def _sources(
-    names: list[str], status: Status | None, cache: ShardCache
-) -> Iterator[dict[str, tuple[Clips, NDArray[np.float32]]]]:
-    """The clips of each set as they will be, and a few to try: as split would deal them now, if it is out of date."""
-    spec = read_section("split", SplitSpec)
-    stale = set(status or {}) & {"synthesize", "split"}
-    if "synthesize" in stale:
+def _sets(names: list[str], npz: Path, spec: SplitSpec, status: DvcStatus | None, cache: ShardCache) -> Iterator[_Sets]:
+    """As they lie there, or as split would deal them now, if it is to run or its stores are not there whole."""
+    if status and (status.runs("synthesize") or (status.changed_outs("synthesize") and not npz.exists())):
         raise InputError(
             "the corpus is to be made anew, so nobody knows its clips yet; run dvc repro split first, then this again"
         )
-    stores = {name: Path(f"data/split/{name}.zarr") for name in names}
-    missing = [path for path in stores.values() if not path.exists()]
-    if not stale and not missing:
-        opened = {name: WaveformStore.open(path) for name, path in stores.items()}
-        if all(store.attributes["split"] == spec.model_dump(mode="json") for store in opened.values()):
-            yield {name: _as_stored(store) for name, store in opened.items()}
-            return
-    npz = Path(read_section("data", DataSpec).npz)
-    inflated = Path("data/split/samples")
-    with scratch(inflated), open_source(npz, inflated) as source:
+    if status is None or not (status.runs("split") or status.changed_outs("split")):
+        with suppress(InputError):
+            stores = {name: WaveformStore.open(Path(f"data/split/{name}.zarr")) for name in names}
+            if all(store.attributes["split"] == spec.model_dump(mode="json") for store in stores.values()):
+                yield _Sets(
+                    {name: _stored(store) for name, store in stores.items()},
+                    lambda name: read_waveforms(stores[name], 0, min(SAMPLE_CLIPS, stores[name].clips)),
+                )
+                return
+    with scratch(Path("data/split/samples"), note_waiting) as inflated, open_source(npz, inflated) as source:
         with progress("examining", source.clips) as advance:
             divided = divide_source(npz, source, spec, advance, AuditCache.beside(cache))
-        yield {name: _as_divided(name, source, divided, spec) for name in names}
+        yield _Sets(
+            {name: _divided(name, divided, spec) for name in names},
+            lambda name: source.read(divided.division.rows[name][:SAMPLE_CLIPS]),
+        )
 
 
-def _as_stored(store: WaveformStore) -> tuple[Clips, NDArray[np.float32]]:
-    clips = Clips(store.digests, store.labels, store.source_rows, store.attributes["split"])
-    return clips, read_waveforms(store, 0, min(SAMPLE_CLIPS, store.clips))
+def _stored(store: WaveformStore) -> Clips:
+    return Clips(store.digests, store.labels, store.source_rows, store.attributes["split"])
 
 
-def _as_divided(name: str, source: Source, divided: Divided, spec: SplitSpec) -> tuple[Clips, NDArray[np.float32]]:
+def _divided(name: str, divided: Divided, spec: SplitSpec) -> Clips:
     rows = divided.division.rows[name]
-    clips = Clips(divided.digests_of(name), divided.labels_of(name), rows, spec.model_dump(mode="json"))
-    return clips, source.read(rows[:SAMPLE_CLIPS])
+    return Clips(divided.digests_of(name), divided.labels_of(name), rows, spec.model_dump(mode="json"))

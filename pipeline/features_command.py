@@ -9,7 +9,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Cached features: look into them, hear them, check them, compare them, and know what will be computed.",
-    epilog="See and hear three clips of a word: features inspect data/features/train.zarr --word yes --sample 3",
+    epilog="See and hear three clips of a word:\n\nfeatures inspect data/features/train.zarr --word yes --sample 3",
 )
 app.command("inspect")(inspect.command)
 app.command("verify")(verify.command)

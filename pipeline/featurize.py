@@ -11,9 +11,9 @@ from features.publish import publish
 from features.store import WaveformStore
 from features.transform import FeatureSpec
 from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
-from pipeline.params import read_section
+from pipeline.params import read_section, refuse_edited_settings
 from pipeline.progress import progress
-from pipeline.stage import default_workers, note_waiting, run, say
+from pipeline.stage import default_workers, note_waiting, refuse_edited_code, run, say
 
 
 def main(
@@ -41,6 +41,8 @@ def main(
         outcomes = featurize(
             waveforms, aside, spec, layout, cache, workers=workers, scheduler=scheduler, advance=advance
         )
+        refuse_edited_settings({"features": spec, "store": layout})
+        refuse_edited_code()
     reused = sum(outcome.reused for outcome in outcomes)
     cache.prune(limit)
     say(

@@ -15,13 +15,18 @@ from rich.table import Table
 from features.corpus import WORDS
 from features.errors import InputError
 from features.inspection import inspect
-from features.location import locate
+from features.location import locate, reachable
 from features.store import FeatureStore, Store, WaveformStore, open_store
 from pipeline.progress import progress
-from pipeline.stage import note, say
+from pipeline.stage import counted, note, say
 
+SPLIT = Path("data/split")
 LISTED = 5
 TERMINAL_PICTURES = 3
+SHEET_CLIPS = 24
+"""Clips that are drawn side by side, of however many."""
+SAMPLE = 3
+TO = Path("inspected")
 
 
 def command(
@@ -33,36 +38,59 @@ def command(
     ],
     clip: Annotated[int | None, typer.Option(min=0, help="Show this clip, by its number in the store.")] = None,
     word: Annotated[str | None, typer.Option(help="Show clips of this word.")] = None,
-    sample: Annotated[int, typer.Option(min=1, help="How many clips of the word to show, at random.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other clips.")] = 0,
-    to: Annotated[Path, typer.Option(help="Folder for pictures (.png) and sound (.wav).")] = Path("inspected"),
+    sample: Annotated[
+        int | None, typer.Option(min=1, help=f"How many clips of the word to show, at random; {SAMPLE} by default.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed, other clips.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help=f"Folder for pictures (.png) and sound (.wav); {TO} by default.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
     """What is in a store: size, settings, words, values, suspicious clips; or single clips to look at and hear.
 
     features inspect data/features/train.zarr --word yes --sample 3
     """
-    opened = open_store(store)
+    if clip is not None and word is not None:
+        raise InputError("--clip and --word were both given; expected one of them, so leave out the other")
+    if word is None and (sample, seed) != (None, None):
+        raise InputError("--sample and --seed choose among the clips of a word; expected --word with them, such as yes")
+    if clip is None and word is None and to is not None:
+        raise InputError("--to is where pictures and sound go; expected --word or --clip with it, to say of what")
+    with reachable(store):
+        _inspect(store, clip, word, sample or SAMPLE, seed or 0, to or TO, as_json)
+
+
+def _inspect(path: Path, clip: int | None, word: str | None, sample: int, seed: int, to: Path, as_json: bool) -> None:
+    opened = open_store(path)
     waveforms = _waveforms_of(opened)
     if clip is None and word is None:
-        with progress(f"inspecting {store.name}", opened.clips) as advance:
+        passes = 2 if isinstance(opened, FeatureStore) and waveforms else 1
+        with progress(f"inspecting {path.name}", passes * opened.clips) as advance:
             found = _describe(opened, waveforms, advance)
         say(json.dumps(found, indent=2)) if as_json else _print(found)
         return
-    shown = _show(opened, waveforms, _choose(opened, clip, word, sample, seed), to, picture=not as_json)
+    clips = _choose(opened, clip, word, sample, seed)
+    shown = _show(opened, waveforms, clips, to, picture=not as_json)
     if as_json:
         say(json.dumps(shown, indent=2))
 
 
 def _waveforms_of(store: FeatureStore | WaveformStore) -> WaveformStore | None:
-    """The waveforms that features were computed from, if they lie where the pipeline puts them."""
+    """The waveforms that features were computed from, if they lie where the pipeline puts them, there or here."""
     if isinstance(store, WaveformStore):
         return store
-    try:
-        found = WaveformStore.open(store.path.absolute().parent.parent / "split" / store.path.name)
-    except InputError:
-        return None
-    return found if found.attributes["digest"] == store.attributes["source_digest"] else None
+    for path in (store.path.absolute().parent.parent / "split" / store.path.name, *sorted(SPLIT.glob("*.zarr"))):
+        if not path.exists():
+            continue
+        try:
+            found = WaveformStore.open(path)
+        except InputError as error:
+            note(str(error))
+            continue
+        if found.attributes["digest"] == store.attributes["source_digest"]:
+            return found
+    return None
 
 
 def _describe(store: Store, waveforms: WaveformStore | None, advance: Any) -> dict[str, Any]:
@@ -95,10 +123,13 @@ def _print(found: dict[str, Any]) -> None:
     facts = Table.grid(padding=(0, 2))
     facts.add_row("array", f"{found['array']}: {sizes}, {found['dtype']}")
     facts.add_row(
-        "layout", f"{found['shards']} shards of {found['shard_clips']} clips, chunks of {found['chunk_clips']}"
+        "layout",
+        f"{counted(found['shards'], 'shard')} of {found['shard_clips']} clips, chunks of {found['chunk_clips']}",
     )
     facts.add_row(
-        "size", f"{found['bytes'] / 1e6:,.1f} MB, {found['codec']}, {found['ratio']:.2f} times smaller than raw"
+        "size",
+        f"{found['bytes'] / 1e6:,.1f} MB on disk, {found['uncompressed_bytes'] / 1e6:,.1f} MB of values, "
+        f"codec {found['codec']}, ratio {found['ratio']:.2f}",
     )
     for key, value in found["provenance"].items():
         facts.add_row(key.replace("_", " "), _flat(value))
@@ -110,7 +141,7 @@ def _print(found: dict[str, Any]) -> None:
     )
     for name, clips in found["suspicious"].items():
         facts.add_row(name.replace("_", "-"), _listed(clips))
-    console.print(f"[bold]{found['store']}[/bold]")
+    console.print(found["store"], style="bold", markup=False)
     console.print(facts)
     words = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     pairs = [f"{word} {count:,}" for word, count in found["words"].items()]
@@ -132,8 +163,12 @@ def _listed(clips: Sequence[Any] | None) -> str:
         return "not looked for: the waveforms are not there"
     if not clips:
         return "none"
-    shown = ", ".join(" = ".join(map(str, clip)) if isinstance(clip, list) else str(clip) for clip in clips[:LISTED])
+    shown = ", ".join(_equal(clip) if isinstance(clip, list) else str(clip) for clip in clips[:LISTED])
     return f"{len(clips)} (clips {shown}{', ...' if len(clips) > LISTED else ''})"
+
+
+def _equal(clips: list[int]) -> str:
+    return " = ".join([*map(str, clips[:LISTED]), *(["..."] if len(clips) > LISTED else [])])
 
 
 def _choose(store: Store, clip: int | None, word: str | None, sample: int, seed: int) -> list[int]:
@@ -166,7 +201,7 @@ def _show(
     titles = [f"{WORDS[labels[clip]]}, clip {clip}, row {rows[clip]}" for clip in clips]
     names = [f"{store.path.stem}-{WORDS[labels[clip]]}-{clip}" for clip in clips]
     console = Console()
-    width = min(64, shutil.get_terminal_size().columns - 12)
+    width = max(8, min(64, shutil.get_terminal_size().columns - 12))
 
     def draw(path: Path, chosen: Any, named: list[str]) -> None:
         if isinstance(store, FeatureStore):
@@ -190,15 +225,15 @@ def _show(
             }
         )
         if picture:
+            say(f"{title}:")
             if isinstance(store, FeatureStore) and console.is_terminal and at < TERMINAL_PICTURES:
-                say(title)
                 console.print(pictures.blocks(values[at], store.axes, columns=width))
-            say(f"{title}: {png}" + (", .wav" if waveforms is not None else ""))
+            say("  " + ", ".join(map(str, [png] if waveforms is None else [png, wav])))
     if len(clips) > 1:
         sheet = to / f"{store.path.stem}-{shown[0]['word']}.png"
-        draw(sheet, values, titles)
+        draw(sheet, values[:SHEET_CLIPS], titles[:SHEET_CLIPS])
         if picture:
-            say(f"side by side: {sheet}")
+            say(f"{'side by side' if len(clips) <= SHEET_CLIPS else f'the first {SHEET_CLIPS} side by side'}: {sheet}")
     if waveforms is None:
-        note(f"no sound was written, because the waveforms of {store.path} are not in data/split")
+        note(f"no sound was written, because the waveforms of {store.path} are neither beside it nor in {SPLIT}")
     return shown

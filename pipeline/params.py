@@ -1,13 +1,13 @@
 """Reading params.yaml: one section at a time, into a frozen spec."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from features.errors import InputError
 
@@ -60,6 +60,33 @@ def read_section(dotted: str, spec: type[Spec]) -> Spec:
         raise InputError(_describe(error, path)) from None
 
 
+def refuse_edited_settings(used: Mapping[str, BaseModel]) -> None:
+    """Refuse to end well if settings were edited since they were read.
+
+    DVC notes the settings when a stage has ended, and would take what the old ones made for what the new ones ask for.
+
+    Parameters
+    ----------
+    used : dict
+        What each section was when it was read, by its name.
+
+    Raises
+    ------
+    InputError
+        Naming the settings, or if they cannot be read any more.
+    """
+    for section, before in used.items():
+        now = read_section(section, type(before)).model_dump()
+        edited = [
+            f"{section}.{name}: {old} -> {now[name]}" for name, old in before.model_dump().items() if now[name] != old
+        ]
+        if edited:
+            raise InputError(
+                f"{PARAMS} was edited while this ran ({', '.join(edited)}), and DVC would take the result for that of "
+                "the new settings; run this again"
+            )
+
+
 def _load() -> Any:
     try:
         return YAML(typ="safe").load(PARAMS)
@@ -68,6 +95,8 @@ def _load() -> Any:
     except MarkedYAMLError as error:
         where = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise InputError(f"{PARAMS} is not valid YAML: {error.problem}{where}; mend that line") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{PARAMS} is not text that YAML allows ({error}); save it as UTF-8") from None
 
 
 def _refuse_unknown(section: Any, valid: Iterable[str], prefix: str) -> None:

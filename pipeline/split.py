@@ -24,9 +24,9 @@ from features.recall import AuditCache
 from features.sets import SETS, SplitSpec
 from features.shard import Checksum, write_shard
 from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
-from pipeline.params import DataSpec, read_section
+from pipeline.params import DataSpec, read_section, refuse_edited_settings
 from pipeline.progress import Advance, progress
-from pipeline.stage import default_workers, note, note_waiting, run, say
+from pipeline.stage import default_workers, note, note_waiting, refuse_edited_code, run, say
 
 FOLDER = Path("data/split")
 METRICS = Path("metrics/split.json")
@@ -40,11 +40,12 @@ def main(
     """Write data/split/{train,validation,test}.zarr and metrics/split.json with the settings of data and split."""
     limit = parse_size(cache_size)
     cache = shard_cache(cache_folder)
-    npz = Path(read_section("data", DataSpec).npz)
+    data = read_section("data", DataSpec)
+    npz = Path(data.npz)
     spec = read_section("split", SplitSpec)
     steady_heap()
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
-    with scratch(FOLDER / "samples") as inflated, open_source(npz, inflated) as source:
+    with scratch(FOLDER / "samples", note_waiting) as inflated, open_source(npz, inflated) as source:
         with progress("examining", source.clips) as advance:
             divided = divide_source(npz, source, spec, advance, AuditCache.beside(cache))
         for remark in source.notes:
@@ -62,6 +63,8 @@ def main(
             ]
             _refuse_change(source)
             metrics.write_text(json.dumps(_summary(source, divided), indent=2) + "\n")
+            refuse_edited_settings({"data": data, "split": spec})
+            refuse_edited_code()
     cache.prune(limit)
     division = divided.division
     sizes = ", ".join(f"{name} {len(division.rows[name])}" for name in SETS)

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import typer
 
+from features.code import refuse_edited
 from features.errors import InputError
 
 USAGE = 2
 """Exit code for input that cannot be used."""
+
+PACKAGES = ("features", "models", "pipeline")
+"""Ours, whose modules a stage depends on."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -22,6 +26,17 @@ NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 def say(line: str) -> None:
     """Print one line for the user."""
     print(line, flush=True)
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> counted(1, "shard"), counted(2000, "shard")
+    ('1 shard', '2,000 shards')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def note(line: str) -> None:
@@ -46,6 +61,21 @@ def run(stage: Callable[..., None]) -> None:
         typer.run(stage)
 
 
+def refuse_edited_code() -> None:
+    """Refuse to end well if any of our modules was edited since it was loaded.
+
+    DVC takes the hashes of what a stage depends on when the stage has ended, and would take what the old code made for
+    what the new code makes.
+
+    Raises
+    ------
+    InputError
+        Naming the module.
+    """
+    ours = [module for name, module in sys.modules.items() if name == "__main__" or name.split(".")[0] in PACKAGES]
+    refuse_edited(Path(module.__file__) for module in ours if module.__file__)
+
+
 @contextmanager
 def mendable() -> Iterator[None]:
     """Turn errors that a user can mend into one sentence and exit code 2."""
@@ -56,6 +86,7 @@ def mendable() -> Iterator[None]:
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         if error.errno in NO_ROOM:
+            where = f" {error.filename2}" if error.filename2 else where  # of a copy, what was written
             _fail(f"there is no room to write{where} ({error.strerror}); free some space and run this again")
         if error.errno in NO_ACCESS:
             _fail(f"writing or reading{where} is not allowed ({error.strerror}); change its permissions")
@@ -63,5 +94,5 @@ def mendable() -> Iterator[None]:
 
 
 def _fail(sentence: str) -> None:
-    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    print(f"error: {' '.join(sentence.splitlines())}", file=sys.stderr, flush=True)
     raise SystemExit(USAGE)

@@ -10,9 +10,9 @@ from features.demo_corpus import SynthesizeSpec, human_variants, synthesize
 from features.espeak import open_voice, variants
 from features.npz import write_npz
 from features.publish import publish
-from pipeline.params import read_section
+from pipeline.params import read_section, refuse_edited_settings
 from pipeline.progress import progress
-from pipeline.stage import run, say
+from pipeline.stage import refuse_edited_code, run, say
 
 OUTPUT = Path("data/demo/speech_wav_8000.npz")
 
@@ -32,6 +32,8 @@ def main() -> None:
                 yield clip[np.newaxis]
 
         write_npz(aside, spec.clips, blocks(), words, speakers)
+        refuse_edited_settings({"synthesize": spec})
+        refuse_edited_code()
     voices = {speaker for word, speaker in zip(words, speakers, strict=True) if word != "silence"}
     say(f"synthesize: {spec.clips} clips by {len(voices)} speakers -> {OUTPUT}")
 

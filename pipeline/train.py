@@ -22,9 +22,9 @@ from models.devices import adds_up_in_order, choose_precision, choose_strategy
 from models.learner import TrainSpec
 from models.networks import SMALLEST_SIDE, NetworkSpec
 from models.training import CHECKPOINT_S, Epoch, Timing, train
-from pipeline.params import read_section
+from pipeline.params import read_section, refuse_edited_settings
 from pipeline.progress import progress
-from pipeline.stage import note, note_waiting, run, say
+from pipeline.stage import note, note_waiting, refuse_edited_code, run, say
 
 TRAIN = Path("data/features/train.zarr")
 VALIDATION = Path("data/features/validation.zarr")
@@ -91,6 +91,8 @@ def main(
                 on_epoch=report.epoch,
             )
         report.end()
+        refuse_edited_settings({"train": spec, f"models.{model}": network})
+        refuse_edited_code()
         remove(checkpoint)
         if math.isnan(trained.best.val_loss):
             raise InputError(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from features.errors import InputError
-from features.location import locate
+from features.location import is_elsewhere, locate, reachable
 from features.repair import repair_features, repair_waveforms
 from features.store import array_in
 from features.verify import size_of, verify
@@ -15,7 +15,7 @@ from pipeline.cache import Folder, shard_cache
 from pipeline.dvc_cache import replace_damaged
 from pipeline.params import DataSpec, read_section
 from pipeline.progress import progress
-from pipeline.stage import default_workers, say
+from pipeline.stage import counted, default_workers, say
 
 FAULTY = 1
 """Exit code when something is not right and was not repaired."""
@@ -38,7 +38,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
     """Check every file of a store against the checksum taken when it was made; exit code 1 if any is not right."""
-    with progress(f"verifying {store.name}", size_of(store), unit="bytes") as advance:
+    if repair and is_elsewhere(store):
+        raise InputError(f"{store} lies elsewhere; expected a store on this machine to repair, so copy it here first")
+    with reachable(store), progress(f"verifying {store.name}", size_of(store), unit="bytes") as advance:
         report = verify(store, workers=workers, advance=advance)
     repaired: list[str] = []
     restored: list[Path] = []
@@ -58,26 +60,37 @@ def command(
             for fault in report.faults
         ]
         say(
-            json.dumps({"files": report.files, "bytes": report.bytes, "faults": faults, "repaired": repaired}, indent=2)
+            json.dumps(
+                {
+                    "files": report.files,
+                    "bytes": report.bytes,
+                    "faults": faults,
+                    "repaired": repaired,
+                    "restored": [str(path) for path in restored],
+                },
+                indent=2,
+            )
         )
     else:
         for fault in report.faults:
             say(f"{store}: {fault}")
         if not report.faults:
-            say(f"verify: {report.files} files, {report.bytes / 1e6:,.0f} MB of {store} are what was written")
+            say(
+                f"verify: {counted(report.files, 'file')}, {report.bytes / 1e6:,.0f} MB of {store} are what was written"
+            )
         elif repair:
             if restored:
-                say(f"verify: DVC's cache held {len(restored)} of them damaged too, and has them right now")
-            say(f"verify: repaired {len(repaired)} files of {store}: {', '.join(repaired)}")
+                say(f"verify: DVC's cache held {len(restored)} of them damaged too, or none, and has them right now")
+            say(f"verify: repaired {counted(len(repaired), 'file')} of {store}: {', '.join(repaired)}")
         else:
-            say(f"verify: {len(report.faults)} files of {store} are not right; run: features verify --repair {store}")
+            many = counted(len(report.faults), "file") + (" is" if len(report.faults) == 1 else " are")
+            mend = "make or copy it again" if is_elsewhere(store) else f"run: features verify --repair {store}"
+            say(f"verify: {many} not right in {store}; {mend}")
     if report.faults and not repair:
         raise typer.Exit(FAULTY)
 
 
 def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list[str]:
-    if "://" in str(store):
-        raise InputError(f"{store} lies elsewhere; expected a store on this machine to repair, so copy it here first")
     cache = shard_cache(cache_folder)
     if array_in(store) == "features":
         waveforms = source or store.absolute().parent.parent / "split" / store.name

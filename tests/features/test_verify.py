@@ -232,7 +232,7 @@ def test_both_records_gone(made: Path, store: Path) -> None:
 
 
 def test_what_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist; expected a folder such as"):
+    with pytest.raises(InputError, match="does not exist; expected a store such as"):
         verify(tmp_path / "none", workers=1)
     with pytest.raises(InputError, match="is not a store"):
         verify(tmp_path, workers=1)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Project, make_arrays
+from ruamel.yaml import YAML
 
 from features.sets import SETS
 
@@ -55,6 +56,11 @@ def edit_code(project: Project, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def add_code(project: Project, module: str) -> None:
+    path = project.folder / module
+    path.write_text(path.read_text() + "\n_UNUSED = 1\n")
+
+
 def edit_clip(project: Project) -> None:
     with np.load(project.folder / "input.npz") as npz:
         arrays = dict(npz)
@@ -79,8 +85,14 @@ CHANGES: list[tuple[Callable[[Project], object], int | None, str]] = [
     (lambda p: p.set(**{"store.dtype": "float32"}), 0, "store.dtype: float16 -> float32"),
     (lambda p: None, 0, ""),
     (edit_clip, 1, "1 clip has other samples (rows 77)"),
+    (relabel, None, "places hold another row of the npz"),
     (lambda p: p.set(**{"split.seed": 5}), None, "split.seed: 0 -> 5"),
-    (lambda p: edit_code(p, "# one longer", "# by one longer"), 0, "features/transform.py is modified"),
+    (
+        lambda p: edit_code(p, "# one longer", "# by one longer"),
+        0,
+        "features/transform.py is modified; only its code counts",
+    ),
+    (lambda p: add_code(p, "features/store.py"), 0, "features/store.py is modified; it decides no shard"),
     (lambda p: edit_code(p, "[:-1].astype", "[0:-1].astype"), 19, "the code that computes features"),
 ]
 
@@ -105,9 +117,10 @@ def test_an_upgraded_library(project: Project, tmp_path: Path) -> None:
     said = explain(project, "test", env={"PYTHONPATH": str(tmp_path)})
     assert list(said) == ["test"]
     assert said["test"]["computed"] == SHARDS["test"]
+    assert said["test"]["bytes"] == 0, "nothing runs"
     assert said["test"]["why"] == [
         "library numpy: 1.26.4 -> 9.9.9 "
-        "(DVC does not look at that; to compute it anew: dvc repro --force featurize@test)"
+        "(DVC does not look at that; to compute it anew: dvc repro --force --single-item featurize@test)"
     ]
     env = {"PYTHONPATH": str(tmp_path)}
     assert not said["test"]["runs"]
@@ -154,6 +167,78 @@ def test_a_dvc_that_cannot_answer_is_not_taken_for_none(project: Project) -> Non
     path.write_text(good)
     assert done.code == 2
     assert done.err.startswith("error: DVC cannot tell what has changed (")
+    assert "dvc.yaml" in done.err, "not the last line of what DVC says, which is where to get help"
+
+
+def test_what_dvc_has_lost_is_computed_again(project: Project) -> None:
+    """The store is there, whole, but DVC could not restore it, and runs the stage."""
+    shutil.rmtree(project.folder / ".dvc/cache/files/md5")
+    said = explain(project)
+    for name, answer in said.items():
+        assert (answer["runs"], answer["computed"]) == (True, 0)
+        assert answer["why"] == [f"data/features/{name}.zarr is not in cache of DVC"]
+    agrees(said, repro(project))
+
+
+def test_a_shard_that_was_written_to_is_computed_again(project: Project) -> None:
+    """It is one file with that of the shard cache and that of DVC's."""
+    shard = project.folder / "data/features/train.zarr/features/c.1.0.0"
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.chmod(0o644)
+    with shard.open("r+b") as file:
+        file.write(content)
+    said = explain(project)
+    assert (said["train"]["computed"], said["train"]["reused"]) == (1, SHARDS["train"] - 1)
+    agrees(said, repro(project))
+
+
+def test_waveforms_that_dvc_restores_run_nothing(project: Project) -> None:
+    shutil.rmtree(project.folder / "data/split/train.zarr")
+    said = explain(project)
+    assert not any(answer["runs"] or answer["why"] for answer in said.values())
+    agrees(said, repro(project))
+    assert (project.folder / "data/split/train.zarr").exists()
+
+
+def test_features_that_were_made_by_hand(project: Project) -> None:
+    project.set(**{"features.n_fft": 126})
+    assert project.stage("featurize", "train").code == 0
+    said = explain(project)
+    assert said["train"]["why"] == ["DVC last ran it with other settings of features"]
+    agrees(said, repro(project))
+    project.set(**{"features.n_fft": 258})
+    agrees(explain(project), repro(project))
+
+
+def test_what_dvc_knows_nothing_of(project: Project) -> None:
+    lock = project.folder / "dvc.lock"
+    known = YAML(typ="safe").load(lock)
+    del known["stages"]["featurize@test"]
+    YAML(typ="safe").dump(known, lock)
+    said = explain(project)
+    assert said["test"]["why"] == ["dvc.lock knows nothing of featurize@test"]
+    agrees(said, repro(project))
+
+
+def test_a_deflated_npz_leaves_no_samples_behind(project: Project) -> None:
+    with np.load(project.folder / "input.npz") as npz:
+        arrays = dict(npz)
+    project.save_npz(arrays, compressed=True)
+    before = set(project.folder.rglob("data/**/*"))
+    said = explain(project)
+    assert set(project.folder.rglob("data/**/*")) == before
+    assert not any(answer["runs"] for answer in said.values()), "the same clips"
+    agrees(said, repro(project))
+
+
+def test_the_size_is_that_of_the_files(project: Project) -> None:
+    project.set(**{"store.codec": "none", "store.chunk_clips": 48, "store.shard_clips": 96})
+    said = explain(project)
+    agrees(said, repro(project))
+    for name, answer in said.items():
+        shards = (project.folder / f"data/features/{name}.zarr/features").glob("c.*")
+        assert answer["bytes"] == pytest.approx(sum(shard.stat().st_size for shard in shards), rel=0.01)
 
 
 def test_people_are_told_in_a_line_and_its_reasons(project: Project) -> None:
@@ -161,7 +246,7 @@ def test_people_are_told_in_a_line_and_its_reasons(project: Project) -> None:
     done = project.run("python", "-m", "pipeline.features_command", "explain", "validation")
     assert done.code == 0, done.err
     assert re.search(
-        r"^validation: 2 of 2 shards to compute, 0 to reuse; about \d+ s, \d+ MB to write$", done.out, re.MULTILINE
+        r"^validation: \d of \d shards? to compute, 0 to reuse; about \d+ s, \d+ MB to write$", done.out, re.MULTILINE
     )
     assert "  because features.hop_length: 64 -> 32" in done.out
     project.set(**{"features.hop_length": 64})
