@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from features.errors import InputError
 from features.featurize import attributes_of, begin, featurize
 from features.fingerprint import Version, current_version
 from features.layout import StoreSpec
+from features.manifest import Manifest
 from features.repair import repair_features
 from features.store import FeatureStore, WaveformStore
 from features.transform import FeatureSpec
@@ -92,6 +94,8 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda s: flip(s / "manifest.json", 400), "manifest.json"),
     (lambda s: doctor(s / "manifest.json", '"size": ', '"size":  '), "manifest.json is not what was written"),
     (lambda s: shutil.rmtree(s / "features"), "features/c.3.0.0 is missing"),
+    (lambda s: ((s / shard(3)).unlink(), (s / shard(3)).mkdir()), "features/c.3.0.0 cannot be read (Is a directory)"),
+    (lambda s: (shutil.rmtree(s / "label"), (s / "label").write_bytes(b"")), "label/c/0 is missing"),
 ]
 
 
@@ -166,6 +170,69 @@ def corrupt(store: Path, rng: random.Random) -> set[str]:
     else:
         path.write_bytes(bytes(size) if path.read_bytes() != bytes(size) else b"\1" * size)
     return {file.relative_to(store).as_posix() for file in hit}
+
+
+def test_a_link_to_another_stores_folder_is_a_fault_and_is_not_written_through(made: Path, store: Path) -> None:
+    before, other = contents(store), store.parent / "other.zarr"
+    shutil.copytree(made / "f.zarr", other)
+    untouched = contents(other)
+    for name in ("label", "features"):
+        shutil.rmtree(store / name)
+        (store / name).symlink_to(other / name)
+        flip(other / name / "zarr.json", 5)
+        untouched = contents(other)
+    assert {fault.name for fault in faults(store)} >= {"label", "features"}
+    assert "label leads to a folder elsewhere" in map(str, faults(store))
+    repair_features(store, made / "w.zarr", ShardCache(made / "cache"))
+    assert contents(store) == before
+    assert contents(other) == untouched
+
+
+def test_the_manifest_of_another_store_is_named_and_repaired(made: Path, store: Path, tmp_path: Path) -> None:
+    before = contents(store)
+    write_waveforms(tmp_path / "w2.zarr", CLIPS, seed=3)
+    featurize(tmp_path / "w2.zarr", tmp_path / "f2.zarr", SPEC, LAYOUT, ShardCache(tmp_path / "c"), workers=1)
+    for other in (tmp_path / "f2.zarr", made / "w.zarr"):
+        (store / "manifest.json").unlink()
+        shutil.copy(other / "manifest.json", store / "manifest.json")
+        (fault,) = faults(store)
+        assert str(fault).startswith("manifest.json is that of another store")
+        assert repair_features(store, made / "w.zarr", ShardCache(made / "cache")) == ["manifest.json"]
+        assert contents(store) == before
+
+
+def test_a_stray_file_does_not_make_it_a_store_of_another_kind(made: Path, store: Path) -> None:
+    (store / "waveform").mkdir()
+    (store / "waveform/c.9.0").write_bytes(b"stray")
+    assert [fault.name for fault in faults(store)] == ["waveform/c.9.0"]
+    assert repair_features(store, made / "w.zarr", ShardCache(made / "cache")) == ["waveform/c.9.0"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"source_digest"', '"source_digets"'),
+        ('"n_fft": 64', '"n_fft": "64"'),
+        ('"made_by": {', '"made_by": 3, "m": {'),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(made: Path, store: Path, old: str, new: str) -> None:
+    (store / "manifest.json").unlink()
+    doctor(store / "zarr.json", old, new)
+    with pytest.raises(InputError, match="makes no sense; delete it and run dvc repro"):
+        repair_features(store, made / "w.zarr", ShardCache(made / "cache"))
+
+
+def test_a_shard_that_comes_out_otherwise_is_not_put_in_its_place(made: Path, store: Path, tmp_path: Path) -> None:
+    """The manifest is whole, but of a shard it records what the code here does not come to."""
+    manifest = Manifest.read(store)
+    other = replace(manifest.shards[2], digest="0" * 32)
+    manifest.model_copy(update={"shards": [*manifest.shards[:2], other, *manifest.shards[3:]]}).write(store)
+    (store / shard(2)).unlink()
+    before = contents(store)
+    with pytest.raises(InputError, match="came out with other bytes than were recorded"):
+        repair_features(store, made / "w.zarr", ShardCache(tmp_path / "empty"))
+    assert contents(store) == before
 
 
 def test_repair_from_other_waveforms_is_refused(made: Path, store: Path, tmp_path: Path) -> None:
