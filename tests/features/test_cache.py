@@ -44,6 +44,30 @@ def test_an_entry_that_vanishes_while_it_is_looked_up_is_not_there(cache: ShardC
     assert cache.take("ab01", None, LAYOUT) is None
 
 
+def test_a_link_in_the_place_of_an_entry_is_none(cache: ShardCache, tmp_path: Path) -> None:
+    """It would be linked into stores as it is, where it may lead nowhere."""
+    add(cache, "ab01", b"shard", tmp_path / "0")
+    (entry,) = cache.entries()
+    entry.rename(tmp_path / "moved")
+    entry.symlink_to(tmp_path / "moved")
+    assert not cache.holds("ab01", LAYOUT)
+    assert cache.take("ab01", tmp_path / "1", LAYOUT) is None
+    assert cache.entries() == []
+    add(cache, "ab01", b"shard", tmp_path / "2")
+    assert cache.take("ab01", tmp_path / "3", LAYOUT)
+
+
+def test_holding_is_what_taking_would_find_and_changes_nothing(cache: ShardCache, tmp_path: Path) -> None:
+    assert not cache.holds("ab01", LAYOUT)
+    add(cache, "ab01", b"shard", tmp_path / "0")
+    assert cache.holds("ab01", LAYOUT)
+    (entry,) = cache.entries()
+    entry.chmod(0o644)
+    entry.write_bytes(b"sharD")
+    assert not cache.holds("ab01", LAYOUT)
+    assert cache.entries() == [entry], "it is for a run to throw it away"
+
+
 def test_a_failing_write_leaves_nothing(cache: ShardCache, tmp_path: Path) -> None:
     def write(file) -> Checksum:
         file.write(b"half")

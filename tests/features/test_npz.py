@@ -1,5 +1,6 @@
 import io
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,20 @@ def test_a_flipped_sample_is_found(tmp_path: Path, arrays: dict[str, np.ndarray]
     path.write_bytes(content)
     with pytest.raises(InputError, match="damaged"):
         read_all(path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_any_flipped_bit_of_what_describes_the_arrays_gets_a_sentence(tmp_path: Path, compressed: bool) -> None:
+    """Headers are read as Python and zips have many features; whatever their readers make of it is said in words."""
+    path = save(tmp_path / "a.npz", compressed=compressed, **make_arrays(1))
+    good = path.read_bytes()
+    places = [*range(200), *range(len(good) - 400, len(good))]
+    for number, place in enumerate(places):
+        content = bytearray(good)
+        content[place] ^= 1 << (number % 8)
+        path.write_bytes(content)
+        with suppress(InputError):
+            read_all(path)
 
 
 def test_a_member_that_is_no_array(tmp_path: Path) -> None:

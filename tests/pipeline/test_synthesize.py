@@ -45,3 +45,10 @@ def test_words_are_spoken_and_silence_is_not(project: Project) -> None:
     burst = np.sort(energy, axis=1)[:, -8:].mean(axis=1) / np.median(energy, axis=1)
     assert np.median(burst[labels != "silence"]) > 20
     assert np.median(burst[labels == "silence"]) < 3
+
+
+def test_more_speakers_than_there_are_voices(project: Project) -> None:
+    project.set(**{"synthesize.clips": 199_000})
+    done = project.stage("synthesize")
+    assert done.code == 2
+    assert "synthesize.clips asks for 16584 speakers, and the synthesiser has " in done.err
