@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.corpus import word_counts
-from features.inspection import Statistics
+from features.inspection import Statistics, numbered_chunks
 from features.provenance import provenance_changes
 from features.store import FeatureStore
 
@@ -99,7 +99,7 @@ def compare(
         values = _compare_values(_gathering(_pairs_in_order(first, second), statistics, advance), rows[0])
     else:
         for store, gathered in zip((first, second), statistics, strict=True):
-            for chunk in _chunks(store):
+            for _, chunk in numbered_chunks(store):
                 gathered.add(chunk.astype(np.float32, copy=False))
                 advance(len(chunk))
         if first.shape == second.shape and len(shared):
@@ -137,23 +137,13 @@ def _gathering(
 
 
 def _pairs_in_order(first: FeatureStore, second: FeatureStore) -> Iterator[Pair]:
-    other = _chunks(second)
+    other = (chunk for _, chunk in numbered_chunks(second))
     rest = np.empty((0, *second.shape), second.layout.dtype)
-    for start, chunk in _numbered_chunks(first):
+    for start, chunk in numbered_chunks(first):
         while len(rest) < len(chunk):
             rest = np.concatenate([rest, next(other)])
         yield np.arange(start, start + len(chunk)), chunk, rest[: len(chunk)]
         rest = rest[len(chunk) :]
-
-
-def _numbered_chunks(store: FeatureStore) -> Iterator[tuple[int, NDArray[Any]]]:
-    for number in range(len(store.shards)):
-        yield from store.read_checked(number)
-
-
-def _chunks(store: FeatureStore) -> Iterator[NDArray[Any]]:
-    for _, chunk in _numbered_chunks(store):
-        yield chunk
 
 
 def _pairs_at(

@@ -91,7 +91,7 @@ def inspect(store: Store, waveforms: WaveformStore | None, advance: Callable[[in
     silent, non_finite = [], []
     clipped: list[int] = []
     samples = store if isinstance(store, WaveformStore) else waveforms
-    for start, chunk in _chunks(store):
+    for start, chunk in numbered_chunks(store):
         values = chunk.astype(np.float32, copy=False).reshape(len(chunk), -1)
         statistics.add(values)
         silent += (start + np.flatnonzero(~values.any(axis=1))).tolist()
@@ -100,14 +100,21 @@ def inspect(store: Store, waveforms: WaveformStore | None, advance: Callable[[in
             clipped += _clipped(start, chunk)
         advance(len(chunk))
     if samples is not None and samples is not store:
-        for start, chunk in _chunks(samples):
+        for start, chunk in numbered_chunks(samples):
             clipped += _clipped(start, chunk)
             advance(len(chunk))
     suspicious = Suspicious(silent, non_finite, None if samples is None else clipped, _duplicates(store))
     return Inspection(word_counts(store.labels), statistics.summary(), suspicious)
 
 
-def _chunks(store: Store) -> Iterator[tuple[int, NDArray[Any]]]:
+def numbered_chunks(store: Store) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Read a store chunk by chunk: number of the first clip, and values of shape (clips, ...), checked.
+
+    Raises
+    ------
+    InputError
+        If a shard is not what was written.
+    """
     for number in range(len(store.shards)):
         yield from store.read_checked(number)
 

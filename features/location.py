@@ -8,6 +8,7 @@ from typing import cast
 from upath import UPath
 
 from features.errors import InputError
+from features.store import is_elsewhere
 
 
 def locate(text: str) -> Path:
@@ -44,11 +45,6 @@ def locate(text: str) -> Path:
     except (ImportError, ValueError) as error:
         raise InputError(f"{text} cannot be read ({error}); expected a URL whose file system is installed") from None
     return Path(path.path) if local else cast(Path, path)
-
-
-def is_elsewhere(path: Path) -> bool:
-    """Whether a place is on another machine, or might be."""
-    return "://" in str(path)
 
 
 @contextmanager

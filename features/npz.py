@@ -41,7 +41,6 @@ UNREADABLE = (
     lzma.LZMAError,
     struct.error,
     EOFError,
-    NotImplementedError,
     RuntimeError,
     ValueError,
 )

@@ -36,8 +36,13 @@ def publish(*targets: Path, waiting: Callable[[Path], None] = lambda target: Non
 
     Examples
     --------
-    >>> with publish(Path("metrics/split.json")) as (aside,):
-    ...     written = aside.write_text("{}")
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     target = Path(folder, "split.json")
+    ...     with publish(target) as (aside,):
+    ...         written = aside.write_text("{}")
+    ...     target.read_text()
+    '{}'
     """
     with ExitStack() as rooms:
         asides = tuple(rooms.enter_context(_room(target, waiting)) / target.name for target in targets)

@@ -268,8 +268,13 @@ def _damaged(path: Path, name: str) -> InputError:
     return InputError(f"{name} of {path} is missing or not what was written; {_mending(path)}")
 
 
+def is_elsewhere(path: Path) -> bool:
+    """Whether a place is the URL of a file system that may be on another machine."""
+    return "://" in str(path)
+
+
 def _mending(path: Path) -> str:
-    return "make or copy it again" if "://" in str(path) else f"run: features verify --repair {path}"
+    return "make or copy it again" if is_elsewhere(path) else f"run: features verify --repair {path}"
 
 
 class WaveformStore(Store):

@@ -1,12 +1,11 @@
 """DVC's own cache holds stores as links to the same files, so what damages one damages both: and both are repaired."""
 
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 from features.cache import link
 from features.manifest import GROUP, NAME
+from pipeline.dvc_status import run_dvc
 
 
 def replace_damaged(store: Path, files: list[Path]) -> list[Path]:
@@ -27,8 +26,7 @@ def replace_damaged(store: Path, files: list[Path]) -> list[Path]:
     list of Path
         What was replaced in the cache; nothing where there is no DVC repository, or DVC does not keep this store.
     """
-    command = [sys.executable, "-m", "dvc", "cache", "dir"]
-    done = subprocess.run(command, cwd=store.parent, capture_output=True, text=True, check=False)  # noqa: S603
+    done = run_dvc("cache", "dir", folder=store.parent)
     if done.returncode:
         return []
     objects = store.parent / done.stdout.strip() / "files" / "md5"

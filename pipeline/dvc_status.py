@@ -17,6 +17,12 @@ LOST = "not in cache"
 """What DVC says of an output that it cannot restore."""
 
 
+def run_dvc(*arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run DVC in a folder, or here, and keep what it says."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
+
+
 @dataclass(frozen=True)
 class DvcStatus:
     """What ``dvc status`` says of stages, and what ``dvc.lock`` says of their last runs.
@@ -43,8 +49,7 @@ class DvcStatus:
         """
         if not Path(".dvc").is_dir():
             return None
-        command = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", *stages]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        done = run_dvc("status", "--json", "--with-deps", *stages)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             said = next((line for line in lines if line.startswith("ERROR: ")), lines[0]).removeprefix("ERROR: ")

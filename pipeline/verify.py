@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from features.errors import InputError
-from features.location import is_elsewhere, locate, reachable
+from features.location import locate, reachable
 from features.repair import repair_features, repair_waveforms
-from features.store import array_in
+from features.store import array_in, is_elsewhere
 from features.verify import size_of, verify
 from pipeline.cache import Folder, shard_cache
 from pipeline.dvc_cache import replace_damaged
