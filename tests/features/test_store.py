@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from features.draft import Draft, FeatureAxes, draft_features
 from features.errors import InputError
 from features.layout import StoreSpec
-from features.store import FeatureStore, WaveformStore
+from features.store import IOV_MAX, FeatureStore, WaveformStore
 
 AXES = FeatureAxes(np.arange(3) * 10.0, np.arange(4) * 0.1)
 
@@ -170,6 +170,37 @@ def test_a_flipped_byte_in_a_shard_is_named(tmp_path: Path) -> None:
     assert len(list(store.read_checked(1))) == 2
     with pytest.raises(InputError, match=r"shard 2 of .*\(clips 8 to 9\) is not what was written"):
         next(store.read_checked(2))
+
+
+def test_a_shard_that_is_gone_or_longer_is_found(tmp_path: Path) -> None:
+    store = create(tmp_path / "a.zarr", values())
+    shard = store.shard_path(1)
+    content = shard.read_bytes()
+    shard.write_bytes(content + b"\0")
+    with pytest.raises(InputError, match=r"features/c.1.0.0 of .* is missing or not what was written"):
+        FeatureStore.open(store.path)
+    shard.unlink()
+    for read in (lambda: store.check(1), lambda: next(store.read_checked(1)), lambda: store.read_chunk(2, values(2))):
+        with pytest.raises(InputError, match=r"shard 1 of .* is not what was written"):
+            read()
+
+
+def test_reading_chunks_holds_no_file_open(tmp_path: Path) -> None:
+    store = create(tmp_path / "a.zarr", values())
+    store.read_chunk(0, values(2))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(50):
+        store.read_chunk(0, values(2))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_chunk_of_more_clips_than_one_call_of_the_system_reads(tmp_path: Path) -> None:
+    clips = IOV_MAX + 1
+    made = values(clips)
+    store = create(tmp_path / "a.zarr", made, codec="none", chunk_clips=clips, shard_clips=clips)
+    got = np.zeros_like(made)
+    store.read_chunk(0, got)
+    np.testing.assert_array_equal(got, made)
 
 
 def test_no_store_and_another_store_are_refused(tmp_path: Path) -> None:

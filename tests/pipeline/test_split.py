@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import Project, contents, make_arrays
 
+from features.cache import ShardCache
 from features.file_state import FileState
 from features.recall import AuditCache
 from features.sets import SETS
@@ -186,3 +187,10 @@ def test_a_word_that_the_file_lacks_is_said(project: Project) -> None:
     done = project.stage("split")
     assert done.code == 0
     assert "note: input.npz has no clip of silence" in done.err
+
+
+def test_the_cache_is_kept_within_its_size(project: Project) -> None:
+    project.save_npz(make_arrays(10))
+    done = project.stage("split", "--cache-size", "0")
+    assert done.code == 0, done.err
+    assert ShardCache(project.folder / ".cache/features").entries() == []
