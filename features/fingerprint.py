@@ -15,9 +15,9 @@ from features.code import code_fingerprint, sources_of
 CODE = (
     "features.compute",
     "features.corpus",
+    "features.fft258",
     "features.general_fft",
     "features.layout",
-    "features.prime_factor",
     "features.shard",
     "features.transform",
 )

@@ -2,8 +2,7 @@
 
 The reference is librosa: for one clip, ``abs(librosa.stft(clip, n_fft=…, hop_length=…, window=…))``, which the tests
 hold every setting against. Here the same numbers are computed for a batch of clips at once, with frames side by side in
-the processor's vectors: by :mod:`features.prime_factor` at lengths like the default, by :mod:`features.general_fft` at
-all others.
+the processor's vectors: by :mod:`features.fft258` at the default length, by :mod:`features.general_fft` at all others.
 """
 
 from collections.abc import Callable
@@ -95,7 +94,7 @@ def transform(
     (2, 130, 126)
     """
     # Imported when there is something to compute: a run that finds everything in the cache does without.
-    from features.prime_factor import prime_factor_magnitudes, suits
+    from features.fft258 import N_FFT, magnitudes_258
 
     if clips.dtype != np.float32 or clips.shape[1:] != (CLIP_SAMPLES,):
         raise ValueError(f"clips are {clips.dtype} {clips.shape}; expected float32 (clips, {CLIP_SAMPLES})")
@@ -106,8 +105,8 @@ def transform(
     window = WINDOWS[spec.window](spec.n_fft + 1)[:-1].astype(np.float32)  # one longer and cut: periodic
     clips = np.ascontiguousarray(clips).view()
     clips.flags.writeable = False  # else loops are compiled twice, for arrays that can be written to and for others
-    if suits(spec.n_fft):
-        prime_factor_magnitudes(clips, window, spec.hop_length, features)
+    if spec.n_fft == N_FFT:
+        magnitudes_258(clips, window, spec.hop_length, features)
     else:
         from features.general_fft import general_magnitudes
 

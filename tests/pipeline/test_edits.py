@@ -61,9 +61,9 @@ def test_an_edited_transform_is_not_named_as_what_computed(split_project: Projec
 
 
 def test_a_module_that_is_loaded_late_is_not_taken_for_what_it_was(split_project: Project) -> None:
-    done = edited_while_waiting(split_project, "features/prime_factor.py", "half = ", "half = 1 * ")
+    done = edited_while_waiting(split_project, "features/fft258.py", "(1 / 3)", "(1 / 4)")
     assert done.code == 2
-    assert "features/prime_factor.py was edited while this ran" in done.err
+    assert "features/fft258.py was edited while this ran" in done.err
 
 
 def test_edited_settings_are_named(split_project: Project) -> None:
