@@ -30,7 +30,7 @@ _inlined = njit(nogil=True, fastmath={"contract"}, inline="always")
 _LANES = 64
 """Frames side by side: a multiple of what a processor works on at once, and few enough for its own cache."""
 _SEVEN = 7 * _LANES
-_L1, _L2, _L3, _L4, _L5, _L6 = (np.uint64(_LANES * number) for number in range(1, 7))
+_L1, _L2, _L3, _L4, _L5 = (np.uint64(_LANES * number) for number in range(1, 6))
 """Where rows of lanes begin. With signs, sums could be negative and count from the end, which no vector can."""
 
 
@@ -48,10 +48,10 @@ def _powers(sign: int) -> NDArray[np.int64]:
 
 
 def _convolved() -> NDArray[np.float32]:
-    """What sums and differences are convolved with: cosines and sines, shape (2, 4, 7)."""
+    """What sums and differences are convolved with: cosines and sines, shape (2, 4, 14), each seven twice over."""
     a, b, c = (2 * np.pi / 43 * _powers(1)[1:22]).reshape(3, 7)
     a, b, c = (np.stack([np.cos(angles), np.sin(angles)]) for angles in (a, b, c))
-    return np.stack([(a + b + c) / 3, a - c, b - c, a - b], 1).astype(np.float32)
+    return np.tile(np.stack([(a + b + c) / 3, a - c, b - c, a - b], axis=1), 2).astype(np.float32)
 
 
 def _bins() -> NDArray[np.int64]:
@@ -140,8 +140,8 @@ def _fold(
 ) -> None:
     """Transform six samples at a time; keep sums and differences of those as far from the first on either side."""
     for m in range(len(starts) // 2 + 1):
-        _transform_6(samples, starts[m], weights[m], sixes[0])
-        _transform_6(samples, starts[-m], weights[-m], sixes[1])
+        for side in range(2):
+            _transform_6(samples, starts[-m if side else m], weights[-m if side else m], sixes[side])
         for part in range(6):
             for t in range(_LANES):
                 near, far = sixes[0, part * _LANES + t], sixes[1, part * _LANES + t]
@@ -204,24 +204,21 @@ def _transform_43(
 @_inlined
 def _convolve_7(h: NDArray[np.float32], x: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Convolve seven values with constants, cyclically."""
-    h0, h1, h2, h3, h4, h5, h6 = h[0], h[1], h[2], h[3], h[4], h[5], h[6]
-    for t in range(_L1):
-        x0, x1, x2, x3, x4, x5, x6 = x[t], x[_L1 + t], x[_L2 + t], x[_L3 + t], x[_L4 + t], x[_L5 + t], x[_L6 + t]
-        out[t] = h0 * x0 + h6 * x1 + h5 * x2 + h4 * x3 + h3 * x4 + h2 * x5 + h1 * x6
-        out[_L1 + t] = h1 * x0 + h0 * x1 + h6 * x2 + h5 * x3 + h4 * x4 + h3 * x5 + h2 * x6
-        out[_L2 + t] = h2 * x0 + h1 * x1 + h0 * x2 + h6 * x3 + h5 * x4 + h4 * x5 + h3 * x6
-        out[_L3 + t] = h3 * x0 + h2 * x1 + h1 * x2 + h0 * x3 + h6 * x4 + h5 * x5 + h4 * x6
-        out[_L4 + t] = h4 * x0 + h3 * x1 + h2 * x2 + h1 * x3 + h0 * x4 + h6 * x5 + h5 * x6
-        out[_L5 + t] = h5 * x0 + h4 * x1 + h3 * x2 + h2 * x3 + h1 * x4 + h0 * x5 + h6 * x6
-        out[_L6 + t] = h6 * x0 + h5 * x1 + h4 * x2 + h3 * x3 + h2 * x4 + h1 * x5 + h0 * x6
+    for t in range(_LANES):
+        for i in range(7):
+            product = np.float32(0)
+            for j in range(7):
+                product += h[7 + i - j] * x[j * _LANES + t]
+            out[i * _LANES + t] = product
 
 
 @_inlined
 def _add_up(folded: NDArray[np.float32], sums: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """The 0-th bin: all samples, of which sevens were added up already."""
-    for t in range(_L1):
-        near = (sums[t] + sums[_L1 + t]) + (sums[_L2 + t] + sums[_L3 + t])
-        out[t] = np.float32(1 / 2) * folded[t] + near + ((sums[_L4 + t] + sums[_L5 + t]) + sums[_L6 + t])
+    for t in range(_LANES):
+        out[t] = np.float32(1 / 2) * folded[t]
+        for j in range(7):
+            out[t] += sums[j * _LANES + t]
 
 
 @_inlined
