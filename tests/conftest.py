@@ -13,8 +13,13 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from features.cache import ShardCache
 from features.corpus import CLIP_SAMPLES, WORDS
 from features.draft import ClipColumns, draft_waveforms
+from features.featurize import featurize
+from features.layout import StoreSpec
+from features.store import FeatureStore, WaveformStore
+from features.transform import FeatureSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,6 +75,27 @@ def write_waveforms(path: Path, clips: int, seed: int = 0) -> Path:
         store.write(number, rng.uniform(-1, 1, (stop - start, CLIP_SAMPLES)).astype(np.float32))
     store.seal()
     return path
+
+
+def write_clips(path: Path, waves: np.ndarray, clips: ClipColumns) -> WaveformStore:
+    """A waveform store of given clips."""
+    store = draft_waveforms(path, clips, str(hash(waves.tobytes())), {"seed": 0})
+    for number, (start, stop) in enumerate(store.shards):
+        store.write(number, waves[start:stop])
+    store.seal()
+    return WaveformStore.open(path)
+
+
+SMALL_SPEC = FeatureSpec(kind="magnitude", n_fft=64, hop_length=64, window="hann")
+SMALL_LAYOUT = StoreSpec(dtype="float32", chunk_clips=4, shard_clips=8, codec="lz4")
+
+
+def features_of(
+    source: WaveformStore, target: Path, spec: FeatureSpec = SMALL_SPEC, layout: StoreSpec = SMALL_LAYOUT
+) -> FeatureStore:
+    """A feature store of a waveform store."""
+    featurize(source.path, target, spec, layout, ShardCache(target.parent / "cache"), workers=2)
+    return FeatureStore.open(target)
 
 
 def contents(path: Path) -> dict[str, bytes]:

@@ -119,6 +119,17 @@ def test_clips_are_looked_at_once(project: Project, compressed: bool) -> None:
     assert contents(project.folder / "data/split") == before
 
 
+def test_what_other_code_found_does_not_count(project: Project) -> None:
+    path = project.save_npz(make_arrays(10))
+    settle(path)
+    audits = project.folder / ".cache/features/audits"
+    module = project.folder / "features/audit.py"
+    for addition, expected in (("", 1), ("\n# A comment.\n", 1), ("\n_UNUSED = 1\n", 2)):
+        module.write_text(module.read_text() + addition)
+        assert project.stage("split").code == 0
+        assert len(list(audits.iterdir())) == expected
+
+
 def test_what_is_written_is_what_was_examined(project: Project) -> None:
     made = make_arrays(10)
     path = project.save_npz(made)
