@@ -21,6 +21,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from features.compiled import compiled
+
 N_FFT = 258
 """Length of a frame, in samples."""
 
@@ -90,7 +92,7 @@ def magnitudes_258(
     _compute(clips, starts.astype(np.uint64), window[_SAMPLES], _CONVOLVED, _BINS, hops, out)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled
 def _compute(
     clips: NDArray[np.float32],
     starts: NDArray[np.uint64],

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from features.code import code_fingerprint, sources_of
 
 CODE = (
+    "features.compiled",
     "features.compute",
     "features.corpus",
     "features.fft258",
@@ -23,7 +24,7 @@ CODE = (
 )
 """Modules whose code decides what bytes a shard of features is made of."""
 
-LIBRARIES = ("ducc0", "numba", "numcodecs", "numpy")
+LIBRARIES = ("ducc0", "llvmlite", "numba", "numcodecs", "numpy")
 """Libraries whose versions can change a number or a byte of such a shard."""
 
 WAVEFORM_CODE = ("features.layout", "features.shard")

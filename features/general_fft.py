@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from ducc0.fft import r2c
-from numba import njit
 from numpy.typing import NDArray
+
+from features.compiled import compiled
 
 BATCH_CLIPS = 4
 """Clips transformed at once: their frames and spectra stay in the processor's own cache."""
@@ -40,7 +41,7 @@ def general_magnitudes(
         _absolute(spectra[:count], out[start : start + count])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _windowed_frames(
     clips: NDArray[np.float32], window: NDArray[np.float32], hop_length: int, frames: NDArray[np.float32]
 ) -> None:
@@ -60,7 +61,7 @@ def _windowed_frames(
                     frame[sample] = clips[clip, at] * window[sample] if 0 <= at < samples else np.float32(0)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _absolute(spectra: NDArray[np.complex64], out: NDArray[np.float32]) -> None:
     """Take the absolute value of each number; both arrays are contiguous."""
     flat: Any = spectra.reshape(-1)
