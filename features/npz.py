@@ -1,14 +1,14 @@
 """The input file: clips read from, and written to, an npz without ever holding them all.
 
-An npz is a zip of npy files. A member that is stored as it is gets memory-mapped inside the zip; a compressed one is
-inflated once, in blocks, to a scratch file. Nothing is ever unpickled.
+An npz is a zip of npy files. A member that is stored as it is gets read where it lies inside the zip; a compressed one
+is inflated once, in blocks, to a scratch file. Nothing is ever unpickled. Nothing is mapped into memory either, because
+the system kills who reads mapped samples of a file that somebody has cut short.
 
 The layouts are documented in NumPy's ``numpy.lib.format`` and PKWARE's APPNOTE, section 4.3.7.
 """
 
 import errno
 import lzma
-import mmap
 import os
 import shutil
 import struct
@@ -31,8 +31,6 @@ from features.file_state import FileState
 
 BLOCK_CLIPS = 512
 COPY_BYTES = 1 << 22
-SCATTERED_CLIPS = 8
-"""Clips from all over the file that are read before its pages are given back: each may map megabytes around it."""
 SCALED_PEAK = 4.0
 """Samples in [-1, 1] may overshoot a little after resampling; beyond this they were never scaled to it."""
 UNREADABLE = (
@@ -114,13 +112,13 @@ class Source:
         labels: NDArray[np.int8],
         groups: NDArray[np.str_] | None,
         state: FileState,
-        mapping: Callable[[], tuple[mmap.mmap, int]],
+        opening: Callable[[], tuple[int, int]],
         checksums: tuple[int, int | None],
     ) -> None:
         self.path = path
         self._header = header
-        self._mapping = mapping
-        self._mapped: tuple[mmap.mmap, NDArray[np.generic]] | None = None
+        self._opening = opening
+        self._opened: tuple[int, int] | None = None
         self._lock = Lock()
         self._header_crc, self._crc = checksums
         self.clips = header.shape[0]
@@ -133,19 +131,25 @@ class Source:
         elif header.dtype.itemsize == 8:
             self.notes.append(f"{path}: wav_vals is float64; every sample is rounded to float32")
 
-    @property
-    def _samples(self) -> NDArray[np.generic]:
-        """All samples, mapped when they are first wanted: what is compressed has to be inflated for that."""
+    def _read_into(self, clips: NDArray[np.generic], row: int) -> None:
+        """Read consecutive clips as they are stored, from a row on; a compressed member is inflated when first wanted."""
         with self._lock:
-            if self._mapped is None:
-                memory, start = self._mapping()
-                header = self._header
-                samples = np.frombuffer(memory, header.dtype, header.shape[0] * CLIP_SAMPLES, start)
-                self._mapped = memory, samples.reshape(header.shape)
-            return self._mapped[1]
+            if self._opened is None:
+                self._opened = self._opening()
+        handle, start = self._opened
+        left = clips.reshape(-1).view(np.uint8)
+        at = start + row * CLIP_SAMPLES * clips.itemsize
+        while left.size:
+            read = os.preadv(handle, [left.data], at)
+            if not read:
+                raise InputError(
+                    f"{self.path} ends before its samples do, which it did not when it was opened; run this again when "
+                    "nobody writes to it"
+                )
+            left, at = left[read:], at + read
 
     def _convert(self, raw: NDArray[np.generic]) -> NDArray[np.float32]:
-        converted = raw.astype(np.float32)
+        converted = raw.astype(np.float32, copy=False)
         return converted / np.float32(32768) if raw.dtype.kind == "i" else converted
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -160,12 +164,10 @@ class Source:
         float32 array, shape (k, 8000)
             Samples in [-1, 1] at 8 kHz.
         """
-        clips = np.empty((len(rows), CLIP_SAMPLES), np.float32)
-        for start in range(0, len(rows), SCATTERED_CLIPS):
-            some = rows[start : start + SCATTERED_CLIPS]
-            clips[start : start + len(some)] = self._convert(self._samples[some])
-            self._forget()
-        return clips
+        raw = np.empty((len(rows), CLIP_SAMPLES), self._header.dtype)
+        for place, row in enumerate(rows.tolist()):
+            self._read_into(raw[place], row)
+        return self._convert(raw)
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Read all clips once, in order, and hold the bytes against the checksum that the zip recorded.
@@ -183,18 +185,13 @@ class Source:
         """
         crc = self._header_crc
         for start in range(0, self.clips, BLOCK_CLIPS):
-            raw = np.ascontiguousarray(self._samples[start : start + BLOCK_CLIPS])
+            raw = np.empty((min(BLOCK_CLIPS, self.clips - start), CLIP_SAMPLES), self._header.dtype)
+            self._read_into(raw, start)
             if self._crc is not None:
                 crc = zlib.crc32(raw.data, crc)
             yield start, self._convert(raw)
-            self._forget()
         if self._crc is not None and crc != self._crc:
             raise damaged(self.path, "its samples do not match the checksum recorded in it")
-
-    def _forget(self) -> None:
-        """Give mapped pages back: they stay in the page cache but no longer count as this process's memory."""
-        if self._mapped:
-            self._mapped[0].madvise(mmap.MADV_DONTNEED)
 
 
 def damaged(path: Path, why: str) -> InputError:
@@ -294,14 +291,6 @@ def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     return info.header_offset + 30 + name_bytes + extra_bytes
 
 
-def _map(path: Path, file: IO[bytes], end: int) -> mmap.mmap:
-    """Map a whole file, for as long as an array lies on it."""
-    memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if len(memory) < end:
-        raise damaged(path, "it ends before its samples do")
-    return memory
-
-
 @contextmanager
 def open_source(path: Path, inflated: Path) -> Iterator[Source]:
     """Open an npz of clips for reading by row.
@@ -342,23 +331,23 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
                 header_crc = zlib.crc32(file.read(header.header_bytes))
                 start += header.header_bytes
                 crc: int | None = info.CRC
-                memory = _map(path, file, start + header.data_bytes)
+                if os.fstat(file.fileno()).st_size < start + header.data_bytes:
+                    raise damaged(path, "it ends before its samples do")
 
-                def mapping() -> tuple[mmap.mmap, int]:
-                    return memory, start
+                def opening() -> tuple[int, int]:
+                    return file.fileno(), start
             else:
                 header_crc, crc = 0, None  # zipfile compares the checksum while inflating
 
-                def mapping() -> tuple[mmap.mmap, int]:
+                def opening() -> tuple[int, int]:
                     with _mendable(path), archive.open(info) as member, open(inflated, "wb") as out:
                         shutil.copyfileobj(member, out, COPY_BYTES)
-                    with open(inflated, "rb") as data:
-                        return _map(path, data, info.file_size), header.header_bytes
+                    return stack.enter_context(open(inflated, "rb")).fileno(), header.header_bytes
 
             labels = encode_labels(path, _read_text(archive, path, "label_vals", header.shape[0]))
             has_groups = "group_vals.npy" in archive.namelist()
             groups = _read_text(archive, path, "group_vals", header.shape[0]) if has_groups else None
-        yield Source(path, header, labels, groups, state, mapping, (header_crc, crc))
+        yield Source(path, header, labels, groups, state, opening, (header_crc, crc))
 
 
 @contextmanager
@@ -379,8 +368,13 @@ def _mendable(path: Path) -> Iterator[None]:
             raise
         raise damaged(path, f"reading it as a zip failed ({error})") from None
     except UNREADABLE as error:
-        with open(path, "rb") as file:
-            is_zip = file.read(4) == b"PK\x03\x04"
+        try:
+            with open(path, "rb") as file:
+                is_zip = file.read(4) == b"PK\x03\x04"
+        except ValueError:
+            raise InputError(
+                f"{str(path)!r} is no path; expected that of an npz, so check data.npz in params.yaml"
+            ) from None
         if is_zip:
             raise damaged(path, f"reading it as a zip failed ({error})") from None
         raise InputError(
@@ -400,7 +394,8 @@ def write_npz(
     Parameters
     ----------
     path : Path
-        File to write; members are stored, not compressed, so that readers can map them. Same input, same bytes.
+        File to write; members are stored, not compressed, so that clips can be read where they lie. Same input,
+        same bytes.
     clips : int
         How many clips the blocks hold in all.
     blocks : iterable of float32 arrays, shape (any, 8000)

@@ -1,4 +1,5 @@
 import io
+import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +48,16 @@ def test_only_what_is_compressed_is_copied_and_only_when_it_is_wanted(
         assert not (tmp_path / "inflated").exists()
         source.read(np.array([3]))
         assert (tmp_path / "inflated").exists() is compressed
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    path = save(tmp_path / "a.npz", **arrays)
+    with open_source(path, tmp_path / "inflated") as source:
+        os.truncate(path, 50 * 32000)
+        assert source.read(np.array([3])).shape == (1, 8000)
+        for read in (lambda: source.read(np.array([100])), lambda: list(source.blocks())):
+            with pytest.raises(InputError, match="ends before its samples do, which it did not when it was opened"):
+                read()
 
 
 def test_labels_may_be_flat_or_bytes(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
