@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, espeak_Synth returns when all are said
 CHARS_UTF8 = 1
-RATE, VOLUME, PITCH, PITCH_RANGE = 1, 2, 3, 4  # espeak_PARAMETER
+RATE, PITCH = 1, 3  # espeak_PARAMETER
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Speaker:
     """One voice: an accent, a variant of the vocal tract, a pitch and a speaking rate."""
 

@@ -207,9 +207,8 @@ def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None
             for future in as_completed(client.map(Task.run, remote, pure=False)):
                 outcome = future.result()
                 task = by_number[outcome.number]
-                if not task.reuse():  # somebody has pruned it in between
-                    task.run()
-                outcomes.append(outcome)
+                placed = task.run()  # takes it from the cache, unless somebody has pruned it in between
+                outcomes.append(replace(placed, reused=outcome.reused))
                 advance(outcome.clips)
     except (CommClosedError, FutureCancelledError, KilledWorker) as error:
         raise InputError(

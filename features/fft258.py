@@ -3,13 +3,14 @@
 258 is 2 x 3 x 43, and general transforms are slow at it because 43 is prime. Here
 
 - Good's algorithm makes of a frame a transform of six samples, for each of 43, and then one of 43, for each of those
-  six, with nothing in between, if samples and bins are taken in the right order;
-- Rader's makes of a transform of 43 two cyclic convolutions with constants, of the sums and of the differences of what
-  lies as far from the first sample on either side: those 21 pairs, and the bins, are taken as powers of 9 modulo 43;
-- Winograd's makes of a convolution of 21 = 3 x 7 values four of seven, where by rote there were nine.
+  six, without twiddle factors in between, if samples and bins are taken in the right order;
+- Rader's makes of a transform of 43 two cyclic convolutions of 21 values with constants: of the sums, and of the
+  differences, of what lies as far from the first sample on either side. The powers of 9 modulo 43 are 21 numbers, one
+  of each such pair, as -1 is none of them. Bins are taken in the order of its powers, samples in that of its inverse's;
+- Good's makes of a cyclic convolution of 21 values one of 3 x 7, and Winograd's needs four products for three, so four
+  convolutions of seven do where by rote there were nine.
 
-Every loop goes along frames, which stand side by side, so bins come to lie as they are stored. No lock of Python's is
-held.
+Frames stand side by side and loops go along them, so bins come to lie as they are stored. No lock of Python's is held.
 
 I. J. Good, "The interaction algorithm and practical Fourier analysis", Journal of the Royal Statistical Society B 20
 (1958), 361-372. C. M. Rader, "Discrete Fourier transforms when the number of data samples is prime", Proceedings of the
@@ -216,7 +217,7 @@ def _convolve_7(h: NDArray[np.float32], x: NDArray[np.float32], out: NDArray[np.
 
 @_inlined
 def _add_up(folded: NDArray[np.float32], sums: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-    """The 0-th bin: all samples, of which sevens were added up already."""
+    """The 0-th bin: all samples, of which threes of pairs were added up already."""
     for t in range(_LANES):
         out[t] = np.float32(1 / 2) * folded[t]
         for j in range(7):

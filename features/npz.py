@@ -132,7 +132,7 @@ class Source:
             self.notes.append(f"{path}: wav_vals is float64; every sample is rounded to float32")
 
     def _read_into(self, clips: NDArray[np.generic], row: int) -> None:
-        """Read consecutive clips as they are stored, from a row on; a compressed member is inflated when first wanted."""
+        """Read consecutive clips as they are stored, from a row on; what is compressed is inflated first."""
         with self._lock:
             if self._opened is None:
                 self._opened = self._opening()

@@ -205,8 +205,7 @@ class Store:
     def _damaged_shard(self, number: int) -> InputError:
         start, stop = self.shards[number]
         return InputError(
-            f"shard {number} of {self.path} (clips {start} to {stop - 1}) is not what was written; "
-            f"{_mending(self.path)}"
+            f"shard {number} of {self.path} (clips {start} to {stop - 1}) is not what was written; {mending(self.path)}"
         )
 
     @classmethod
@@ -226,7 +225,7 @@ class Store:
             if not path.exists():
                 raise InputError(f"{path} does not exist; expected a store of {cls.name}, so run dvc repro") from None
             raise InputError(
-                f"the {MANIFEST} of {path} {error}; expected a finished store of {cls.name}, so {_mending(path)}"
+                f"the {MANIFEST} of {path} {error}; expected a finished store of {cls.name}, so {mending(path)}"
             ) from None
         if not manifest.files.keys() >= {f"{name}/zarr.json" for name in (cls.name, "label", "source_row", "digest")}:
             raise InputError(f"{path} holds no {cls.name}; expected a store of {cls.name}")
@@ -265,7 +264,7 @@ def _read_checked(path: Path, name: str, expected: Checksum) -> bytes:
 
 
 def _damaged(path: Path, name: str) -> InputError:
-    return InputError(f"{name} of {path} is missing or not what was written; {_mending(path)}")
+    return InputError(f"{name} of {path} is missing or not what was written; {mending(path)}")
 
 
 def is_elsewhere(path: Path) -> bool:
@@ -273,7 +272,8 @@ def is_elsewhere(path: Path) -> bool:
     return "://" in str(path)
 
 
-def _mending(path: Path) -> str:
+def mending(path: Path) -> str:
+    """What to do about a store that is not what was written, in words."""
     return "make or copy it again" if is_elsewhere(path) else f"run: features verify --repair {path}"
 
 

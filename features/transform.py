@@ -85,7 +85,8 @@ def transform(
     Raises
     ------
     ValueError
-        If an array is of another shape or type: compiled loops do not look where they read and write.
+        If an array is of another shape or type, or ``out`` may not be written to: compiled loops do not look where they
+        read and write.
 
     Examples
     --------
@@ -100,7 +101,7 @@ def transform(
         raise ValueError(f"clips are {clips.dtype} {clips.shape}; expected float32 (clips, {CLIP_SAMPLES})")
     shape = (len(clips), *spec.shape)
     features = np.empty(shape, np.float32) if out is None else out
-    if features.dtype != np.float32 or features.shape != shape or not features.flags.c_contiguous:
+    if features.dtype != np.float32 or features.shape != shape or not features.flags.carray:
         raise ValueError(f"out is {features.dtype} {features.shape}; expected float32 {shape} in one piece")
     window = WINDOWS[spec.window](spec.n_fft + 1)[:-1].astype(np.float32)  # one longer and cut: periodic
     clips = np.ascontiguousarray(clips).view()

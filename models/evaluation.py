@@ -1,5 +1,7 @@
 """Evaluation: what a trained network answers, and how often it is right."""
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +39,27 @@ class Answers:
         return np.exp(self.log_probabilities.max(axis=1))
 
 
-def answer(model_path: Path, batches: tf.data.Dataset) -> Answers:
-    """Run a saved network over clips, in float32.
+def load(path: Path) -> keras.Model:
+    """Load a saved network.
+
+    Raises
+    ------
+    ValueError
+        If the file is none.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, TypeError) as error:  # by what is damaged
+        raise ValueError(str(error)) from None
+
+
+def answer(network: keras.Model, batches: tf.data.Dataset) -> Answers:
+    """Run a network over clips, in float32.
 
     Parameters
     ----------
-    model_path : Path
-        A ``.keras`` file that gives logits.
+    network : keras.Model
+        Gives logits.
     batches : tf.data.Dataset
         Finite, of (features, label): float32 (batch, frequency, time, 1).
 
@@ -52,8 +68,7 @@ def answer(model_path: Path, batches: tf.data.Dataset) -> Answers:
     Answers
         In the order of the batches.
     """
-    model = keras.models.load_model(model_path, compile=False)
-    logits = model.predict(batches.map(lambda features, label: features), verbose=0)
+    logits = network.predict(batches.map(lambda features, label: features), verbose=0)
     return Answers(log_softmax(logits.astype(np.float64), axis=1))
 
 

@@ -39,6 +39,8 @@ def shard_cache(folder: Path | None) -> ShardCache:
         raise InputError(
             "the cache folder is the one you are in; expected one for shards alone, such as .cache/features"
         )
+    if folder and folder.exists() and not folder.is_dir():
+        raise InputError(f"the cache folder {folder} is a file; expected a folder, such as .cache/features")
     return ShardCache(folder or _project(Path.cwd()) / ".cache" / "features")
 
 

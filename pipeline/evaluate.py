@@ -11,8 +11,8 @@ from features.errors import InputError
 from features.publish import publish
 from features.store import FeatureStore
 from features.streaming import damage_as_input_error, scoring_batches
-from models.evaluation import answer, score
-from pipeline.stage import refuse_edited_code, run, say
+from models.evaluation import answer, load, score
+from pipeline.stage import note_waiting, refuse_edited_code, run, say
 
 TEST = Path("data/features/test.zarr")
 BATCH_CLIPS = 64
@@ -23,15 +23,21 @@ def main(model: Annotated[str, typer.Argument(help="A name under models in param
     trained = Path("artifacts", model, "model.keras")
     if not trained.is_file():
         raise InputError(f"{trained} does not exist; expected a trained network, so run dvc repro train@{model} first")
+    try:
+        network = load(trained)
+    except ValueError as error:
+        raise InputError(
+            f"{trained} cannot be loaded as a network ({error}); run dvc repro --force train@{model} to train it anew"
+        ) from None
     store = FeatureStore.open(TEST)
     words = store.attributes["words"]
     labels, rows = store.labels, store.source_rows
     with damage_as_input_error():
-        answers = answer(trained, scoring_batches(TEST, BATCH_CLIPS))
+        answers = answer(network, scoring_batches(TEST, BATCH_CLIPS))
     result = score(labels, answers, words)
     predictions = trained.with_name("predictions.csv")
     metrics = Path(f"metrics/{model}.json")
-    with publish(metrics, predictions) as (metrics_aside, predictions_aside):
+    with publish(metrics, predictions, waiting=note_waiting) as (metrics_aside, predictions_aside):
         metrics_aside.write_text(json.dumps(result, indent=2) + "\n")
         with open(predictions_aside, "w", newline="") as file:
             table = csv.writer(file)

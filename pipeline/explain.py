@@ -11,11 +11,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from features import fingerprint
 from features.cache import ShardCache
 from features.compute import read_waveforms
 from features.division import Divided, divide_source
 from features.errors import InputError
-from features.fingerprint import CODE, current_version
+from features.fingerprint import current_version
 from features.layout import StoreSpec
 from features.npz import open_source
 from features.plan import Clips, cost_of, plan
@@ -118,14 +119,15 @@ def _code_changes(stage: str, status: DvcStatus | None) -> list[str]:
     if status is None or not status.known(stage):
         return []
     modules = {path: how for path, how in status.changed_deps(stage).items() if path.endswith(".py")}
-    return [
-        f"{path} is {how}" + ("; only its code counts" if _decides(path) else "; it decides no shard")
-        for path, how in modules.items()
-    ]
+    return [f"{path} is {how}; {_meaning(path)}" for path, how in modules.items()]
 
 
-def _decides(path: str) -> bool:
-    return path.removesuffix(".py").replace("/", ".") in CODE
+def _meaning(path: str) -> str:
+    """What an edit of a module means to shards."""
+    module = path.removesuffix(".py").replace("/", ".")
+    if module == fingerprint.__name__:
+        return "it says what decides a shard"
+    return "only its code counts" if module in fingerprint.CODE else "it decides no shard"
 
 
 def _dvc_reasons(stage: str, status: DvcStatus) -> list[str]:

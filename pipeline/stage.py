@@ -51,7 +51,7 @@ def note_waiting(target: Path) -> None:
 
 def default_workers() -> int:
     """As many workers as this process may use processors."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def run(stage: Callable[..., None]) -> None:

@@ -12,7 +12,7 @@ from features.npz import write_npz
 from features.publish import publish
 from pipeline.params import read_section, refuse_edited_settings
 from pipeline.progress import progress
-from pipeline.stage import refuse_edited_code, run, say
+from pipeline.stage import note_waiting, refuse_edited_code, run, say
 
 OUTPUT = Path("data/demo/speech_wav_8000.npz")
 
@@ -22,7 +22,11 @@ def main() -> None:
     spec = read_section("synthesize", SynthesizeSpec)
     words: list[str] = []
     speakers: list[str] = []
-    with open_voice() as voice, publish(OUTPUT) as (aside,), progress("speaking", spec.clips) as advance:
+    with (
+        open_voice() as voice,
+        publish(OUTPUT, waiting=note_waiting) as (aside,),
+        progress("speaking", spec.clips) as advance,
+    ):
 
         def blocks() -> Iterator[NDArray[np.float32]]:
             for clip, word, speaker in synthesize(spec, voice, human_variants(variants())):

@@ -9,7 +9,7 @@ import typer
 from features.errors import InputError
 from features.location import locate, reachable
 from features.repair import repair_features, repair_waveforms
-from features.store import array_in, is_elsewhere
+from features.store import array_in, is_elsewhere, mending
 from features.verify import size_of, verify
 from pipeline.cache import Folder, shard_cache
 from pipeline.dvc_cache import replace_damaged
@@ -84,8 +84,7 @@ def command(
             say(f"verify: repaired {counted(len(repaired), 'file')} of {store}: {', '.join(repaired)}")
         else:
             many = counted(len(report.faults), "file") + (" is" if len(report.faults) == 1 else " are")
-            mend = "make or copy it again" if is_elsewhere(store) else f"run: features verify --repair {store}"
-            say(f"verify: {many} not right in {store}; {mend}")
+            say(f"verify: {many} not right in {store}; {mending(store)}")
     if report.faults and not repair:
         raise typer.Exit(FAULTY)
 

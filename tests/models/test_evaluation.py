@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.evaluation import Answers, answer, score
+from models.evaluation import Answers, answer, load, score
 
 WORDS = ["yes", "no", "up"]
 # clip: actual, scores for yes, no, up
@@ -42,7 +42,17 @@ def test_a_saved_network_answers_in_the_order_of_the_batches(tmp_path: Path) -> 
     model.save(tmp_path / "model.keras")
     magnitude = np.random.default_rng(0).uniform(0, 5, (10, 2, 2, 1)).astype(np.float32)
     batches = tf.data.Dataset.from_tensor_slices((magnitude, np.zeros(10))).batch(4)
-    answers = answer(tmp_path / "model.keras", batches)
+    answers = answer(load(tmp_path / "model.keras"), batches)
     assert answers.predicted.tolist() == magnitude.reshape(10, 4).argmax(axis=1).tolist()
     np.testing.assert_allclose(np.exp(answers.log_probabilities).sum(axis=1), 1)
     np.testing.assert_array_equal(answers.confidence, np.exp(answers.log_probabilities).max(axis=1))
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"garbage", lambda content: content[: len(content) // 2]])
+def test_a_damaged_network_is_a_value_error(tmp_path: Path, damage) -> None:
+    inputs = keras.Input((2, 2, 1))
+    path = tmp_path / "model.keras"
+    keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs))).save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r".+"):
+        load(path)

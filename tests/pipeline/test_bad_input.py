@@ -123,6 +123,13 @@ def test_stages_without_their_input(project: Project, stage: list[str], sentence
     assert_refused(project, sentence, *stage)
 
 
+def test_a_damaged_network_is_refused(project: Project) -> None:
+    trained = project.folder / "artifacts/base/model.keras"
+    trained.parent.mkdir(parents=True)
+    trained.write_bytes(b"garbage")
+    assert_refused(project, "artifacts/base/model.keras cannot be loaded as a network (", "evaluate", "base")
+
+
 def test_features_too_small_for_the_networks(project: Project) -> None:
     project.save_npz(make_arrays(10))
     project.set(**{"features.n_fft": 16, "features.hop_length": 16})
