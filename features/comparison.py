@@ -42,7 +42,7 @@ class Values:
     mean: float
     """Mean absolute difference."""
     greatest_relative: float
-    """Greatest difference in parts of its clip's maximum."""
+    """Greatest difference in parts of its clip's maximum, in whichever store that is greater."""
     worst_rows: list[int]
     """Rows of the npz that differ most in parts of their maximum."""
 
@@ -164,7 +164,8 @@ def _compare_values(pairs: Iterator[Pair], source_rows: NDArray[np.int64]) -> Va
     for numbers, one, other in pairs:
         one, other = one.astype(np.float32), other.astype(np.float32)
         apart = np.abs(one - other).reshape(len(one), -1)
-        peaks = np.maximum(one.reshape(len(one), -1).max(axis=1), np.finfo(np.float32).tiny)
+        peaks = np.maximum(one, other).reshape(len(one), -1).max(axis=1)
+        peaks = np.maximum(peaks, np.finfo(np.float32).tiny)  # where both are silent
         most = apart.max(axis=1)
         clips.append(numbers)
         relative.append(most / peaks)

@@ -33,15 +33,24 @@ Size = Annotated[
 DEFAULT_SIZE = "20GB"
 
 
-def shard_cache(folder: Path | None) -> ShardCache:
-    """The cache in a folder, or else that of the project; queued experiments share the project's."""
-    if folder == Path():
+def shard_cache(folder: Path | None, store: Path | None = None) -> ShardCache:
+    """The cache in a folder, or else that of the project; queued experiments share the project's.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        What the user says.
+    store : Path, optional
+        A store of the project, which may be another than the one we are in.
+    """
+    if folder and folder.resolve() == Path.cwd():
         raise InputError(
             "the cache folder is the one you are in; expected one for shards alone, such as .cache/features"
         )
     if folder and folder.exists() and not folder.is_dir():
         raise InputError(f"the cache folder {folder} is a file; expected a folder, such as .cache/features")
-    return ShardCache(folder or _project(Path.cwd()) / ".cache" / "features")
+    around = [] if store is None else [parent for parent in store.resolve().parents if (parent / "dvc.yaml").is_file()]
+    return ShardCache(folder or _project(*around[:1] or [Path.cwd()]) / ".cache" / "features")
 
 
 def _project(here: Path) -> Path:

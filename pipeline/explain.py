@@ -23,8 +23,9 @@ from features.plan import Clips, cost_of, plan
 from features.publish import scratch
 from features.recall import AuditCache
 from features.sets import SETS, SplitSpec
-from features.store import FeatureStore, WaveformStore
+from features.store import FeatureStore, WaveformStore, mending
 from features.transform import FeatureSpec
+from features.verify import verify
 from pipeline.cache import Folder, shard_cache
 from pipeline.dvc_status import LOCK, LOST, DvcStatus
 from pipeline.params import DataSpec, read_section
@@ -35,6 +36,7 @@ SAMPLE_CLIPS = 64
 """Clips by which time and size are estimated."""
 OVERHEAD = 1.6
 """How much longer a clip takes with reading, writing and waiting than to transform and compress it."""
+RESTORES = "DVC restores it from its own cache"
 START_S = 1.0
 """What a featurize stage takes however little it computes."""
 
@@ -90,16 +92,18 @@ def _answer(
         runs = status.runs(stage) or (status.runs("split") and _other_waveforms(name, sets.clips[name], status))
     if runs:
         why += made.why + (_code_changes(stage, status) if before else [])
-        if made.computed and not made.why:
-            why.append(f"{len(made.computed)} shards are not in the cache any more")
         if not why and status:
             why = _dvc_reasons(stage, status)
+        if made.computed and not made.why:
+            are = "is" if len(made.computed) == 1 else "are"
+            why.append(f"{counted(len(made.computed), 'shard')} {are} not in the cache any more, or damaged there")
     else:
         if before:
             again = f"DVC does not look at that; to compute it anew: dvc repro --force --single-item {stage}"
             why += [f"{reason} ({again})" for reason in made.why]
         outs = status.changed_outs(stage) if status else {}
-        why += [f"{out} is {how}; DVC restores it from its own cache" for out, how in outs.items()]
+        restoring = _restoring(path, workers) if outs and before else RESTORES
+        why += [f"{out} is {how}; {restoring}" for out, how in outs.items()]
     cost = cost_of(sets.sample(name), spec, layout, made.clips) if runs and made.computed else None
     seconds = START_S + (made.computed_clips * cost.seconds * OVERHEAD / workers if cost else 0)
     return {
@@ -128,6 +132,15 @@ def _meaning(path: str) -> str:
     if module == fingerprint.__name__:
         return "it says what decides a shard"
     return "only its code counts" if module in fingerprint.CODE else "it decides no shard"
+
+
+def _restoring(path: Path, workers: int) -> str:
+    """What comes of a store that is not as DVC left it, and whose stage DVC will not run."""
+    for fault in verify(path, workers=workers).faults:
+        file = path / fault.name
+        if file.is_file() and file.stat().st_nlink > 1:  # DVC never looks again at one that nobody may write to
+            return f"{fault}, and DVC's own cache may hold the very same file; {mending(path)}"
+    return RESTORES
 
 
 def _dvc_reasons(stage: str, status: DvcStatus) -> list[str]:

@@ -83,6 +83,11 @@ def mendable() -> Iterator[None]:
         yield
     except InputError as error:
         _fail(str(error))
+    except MemoryError as error:
+        _fail(
+            f"this takes more memory than there is ({error or 'no room'}); choose smaller chunk_clips and shard_clips "
+            "under store, or fewer --workers"
+        )
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         if error.errno in NO_ROOM:

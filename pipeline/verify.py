@@ -45,7 +45,9 @@ def command(
     repaired: list[str] = []
     restored: list[Path] = []
     if repair and report.faults:
-        repaired = _repair(store, source, cache_folder)
+        # What is beside a link to it is not what is beside it.
+        itself = store.resolve() if store.is_symlink() or not store.name else store
+        repaired = _repair(itself, source, cache_folder)
         with progress(f"verifying {store.name}", size_of(store), unit="bytes") as advance:
             after = verify(store, workers=workers, advance=advance)
         if after.faults:
@@ -53,7 +55,7 @@ def command(
                 f"{store} is still not right after repair ({after.faults[0]}); delete it and run dvc repro"
             )
     if repaired:
-        restored = replace_damaged(store, [store / name for name in repaired if (store / name).is_file()])
+        restored = replace_damaged(itself, [itself / name for name in repaired if (itself / name).is_file()])
     if as_json:
         faults = [
             {"file": fault.name, "what": fault.what, "shard": fault.shard, "clips": fault.clips}
@@ -90,7 +92,7 @@ def command(
 
 
 def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list[str]:
-    cache = shard_cache(cache_folder)
+    cache = shard_cache(cache_folder, store)
     if array_in(store) == "features":
         waveforms = source or store.absolute().parent.parent / "split" / store.name
         return repair_features(store, waveforms, cache)

@@ -79,6 +79,23 @@ def test_other_shapes_are_not_compared_clip_by_clip(tmp_path: Path) -> None:
     assert not found.same
 
 
+@pytest.mark.parametrize("silent_first", [True, False])
+def test_a_clip_that_is_silent_in_one_store_differs_by_all_of_it(tmp_path: Path, silent_first: bool) -> None:
+    made = waves()
+    silenced = made.copy()
+    silenced[[2, 3]] = 0
+    made[3] = 0
+    stores = []
+    for number, each in enumerate([silenced, made] if silent_first else [made, silenced]):
+        folder = tmp_path / str(number)  # with a cache of its own, as the digests are made up
+        folder.mkdir()
+        stores.append(features_of(write_clips(folder / "w.zarr", each, columns(CLIPS)), folder / "f.zarr"))
+    values = compare(stores[0], stores[1], sample=10).values
+    assert values is not None
+    assert (values.greatest_relative, values.equal) == (1, CLIPS - 1)
+    assert values.worst_rows == [int(stores[0].source_rows[2])]
+
+
 @pytest.mark.parametrize(
     "differ",
     [

@@ -123,6 +123,13 @@ def test_stages_without_their_input(project: Project, stage: list[str], sentence
     assert_refused(project, sentence, *stage)
 
 
+def test_shards_beyond_all_memory_are_refused(project: Project) -> None:
+    project.save_npz(make_arrays(10))
+    assert project.stage("split").code == 0
+    project.set(**{"store.shard_clips": 8 * 10**11})
+    assert_refused(project, "this takes more memory than there is (Unable to allocate", "featurize", "train")
+
+
 def test_a_damaged_network_is_refused(project: Project) -> None:
     trained = project.folder / "artifacts/base/model.keras"
     trained.parent.mkdir(parents=True)

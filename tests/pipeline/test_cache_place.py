@@ -28,3 +28,28 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(InputError, match="expected a number of bytes, such as 20GB"):
         parse_size(text)
+
+
+def test_a_store_has_the_cache_of_its_own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, here = tmp_path / "project", tmp_path / "here"
+    store = project / "data/features/test.zarr"
+    for folder in (store, here):
+        folder.mkdir(parents=True)
+    (project / "dvc.yaml").touch()
+    (here / "link.zarr").symlink_to(store)
+    monkeypatch.chdir(here)
+    for path in (store, Path("link.zarr")):
+        assert shard_cache(None, path).folder == project / ".cache/features"
+    assert shard_cache(None, here).folder == here / ".cache/features"
+
+
+def test_no_folder_of_other_things_is_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    for folder, sentence in (
+        (Path(), "is the one you are in"),
+        (tmp_path, "is the one you are in"),
+        (Path("file"), "is a file"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            shard_cache(folder)

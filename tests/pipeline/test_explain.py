@@ -151,7 +151,7 @@ def test_an_emptied_cache_is_said(project: Project) -> None:
     edit_code(project, "# by one longer", "# longer by one")
     said = explain(project)
     assert (said["test"]["computed"], said["test"]["reused"]) == (SHARDS["test"], 0)
-    assert "2 shards are not in the cache any more" in said["test"]["why"]
+    assert "2 shards are not in the cache any more, or damaged there" in said["test"]["why"]
     assert said["train"]["bytes"] > 10**6
     agrees(said, repro(project))
 
@@ -183,6 +183,27 @@ def test_what_dvc_has_lost_is_computed_again(project: Project) -> None:
         assert (answer["runs"], answer["computed"]) == (True, 0)
         assert answer["why"] == [f"data/features/{name}.zarr is not in cache of DVC"]
     agrees(said, repro(project))
+
+
+def test_what_dvc_would_restore_damaged_is_said(project: Project) -> None:
+    """DVC takes a file that may not be written to for what it was, and links the very same one again."""
+    shard = project.folder / "data/features/test.zarr/features/c.0.0.0"
+    good = shard.read_bytes()
+    shard.chmod(0o644)
+    with shard.open("r+b") as file:
+        file.write(b"ZZZZ")
+    shard.chmod(0o444)
+    (reason,) = explain(project, "test")["test"]["why"]
+    assert reason.startswith("data/features/test.zarr is modified; shard 0")
+    assert reason.endswith(
+        "has other bytes than were written, and DVC's own cache may hold the very same file; "
+        "run: features verify --repair data/features/test.zarr"
+    )
+    repaired = project.run("python", "-m", "pipeline.features_command", "verify", "--repair", "data/features/test.zarr")
+    assert repaired.code == 0, repaired.err
+    assert shard.read_bytes() == good
+    said = explain(project, "test")
+    assert not said["test"]["runs"]
 
 
 def test_a_shard_that_was_written_to_is_computed_again(project: Project) -> None:

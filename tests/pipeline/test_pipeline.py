@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,8 +191,14 @@ def test_going_back_runs_nothing(reproduced: tuple[Project, Finished]) -> None:
     assert "is cached" in done.out
 
 
-def test_damage_that_reaches_dvcs_cache_is_repaired_there_too(reproduced: tuple[Project, Finished]) -> None:
-    """Store, shard cache and DVC's cache are links to one file, so a byte that flips in it flips in all."""
+@pytest.mark.parametrize("from_elsewhere", [False, True])
+def test_damage_that_reaches_dvcs_cache_is_repaired_there_too(
+    reproduced: tuple[Project, Finished], tmp_path: Path, from_elsewhere: bool
+) -> None:
+    """Store, shard cache and DVC's cache are links to one file, so a byte that flips in it flips in all.
+
+    They are the project's own also where repair is run elsewhere, on a link to the store.
+    """
     project, _ = reproduced
     store = project.folder / "data/features/train.zarr"
     shard = store / "features/c.0.0.0"
@@ -201,8 +208,15 @@ def test_damage_that_reaches_dvcs_cache_is_repaired_there_too(reproduced: tuple[
     with shard.open("r+b") as file:
         file.seek(1000)
         file.write(bytes([good["features/c.0.0.0"][1000] ^ 8]))
-    done = project.run("python", "-m", "pipeline.features_command", "verify", str(store), "--repair")
+    at = store
+    if from_elsewhere:
+        at = tmp_path / "linked.zarr"
+        at.symlink_to(store)
+    command = (sys.executable, "-m", "pipeline.features_command", "verify", str(at), "--repair")
+    environment = {"PYTHONPATH": str(project.folder)}
+    done = Project(tmp_path if from_elsewhere else project.folder).run(*command, env=environment)
     assert done.code == 0, done.err
+    assert list(tmp_path.iterdir()) == ([at] if from_elsewhere else [])
     assert "DVC's cache held 1 of them damaged too" in done.out
     assert contents(store) == good
     shutil.rmtree(store)
