@@ -54,14 +54,13 @@ def main() -> None:
     for clips in chosen.clips:
         with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
             folder = Path(name)
-            for package in ("pipeline", "features", "models"):
-                (folder / package).symlink_to(ROOT / package)
             shutil.copy(ROOT / "params.yaml", folder)
             (folder / "data/split").mkdir(parents=True)
             write_waveforms(folder / "data/split/train.zarr", clips)
             started = time.perf_counter()
             command = [sys.executable, "-m", "pipeline.featurize", "train", "--workers", "2"]
-            process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
