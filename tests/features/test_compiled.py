@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from features.compiled import KEPT
 
 MODULE = """
 import numpy as np
@@ -62,10 +62,11 @@ def test_what_was_compiled_is_used_again(tmp_path: Path) -> None:
     assert kept(tmp_path) == before
 
 
-def test_what_was_edited_is_compiled_anew(tmp_path: Path) -> None:
-    for value in (1, 2, 1):
+def test_what_was_edited_is_compiled_anew_and_versions_of_long_ago_go(tmp_path: Path) -> None:
+    for value in (0, 1, 2, 3, 4, 0):
         write(tmp_path, value)
         assert run(tmp_path) == f"{value}.0"
+    assert len(list((tmp_path / "__pycache__").glob("module.*"))) == KEPT
 
 
 def test_a_disk_that_is_full_leaves_no_old_code_under_a_new_note(tmp_path: Path) -> None:
@@ -78,27 +79,20 @@ def test_a_disk_that_is_full_leaves_no_old_code_under_a_new_note(tmp_path: Path)
     assert run(tmp_path) == "2.0"
 
 
-@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
-@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-1] + bytes([content[-1] ^ 1])])
-def test_what_is_damaged_is_compiled_anew(tmp_path: Path, suffix: str, damage) -> None:
+def test_what_is_damaged_is_compiled_anew(tmp_path: Path) -> None:
     write(tmp_path, 1)
     run(tmp_path)
-    (path,) = tmp_path.rglob(f"*{suffix}")
-    content = path.read_bytes()
-    path.write_bytes(damage(content))
-    assert run(tmp_path) == "1.0"
-    (path,) = tmp_path.rglob(f"*{suffix}")
-    assert len(path.read_bytes()) == len(content)
+    for suffix in (".nbi", ".nbc"):
+        for damage in (lambda content: b"", lambda content: content[:-1] + bytes([content[-1] ^ 1])):
+            (path,) = tmp_path.rglob(f"*{suffix}")
+            content = path.read_bytes()
+            path.write_bytes(damage(content))
+            assert run(tmp_path) == "1.0"
+            (path,) = tmp_path.rglob(f"*{suffix}")
+            assert len(path.read_bytes()) == len(content)
 
 
 def test_where_nothing_can_be_kept_each_process_compiles(tmp_path: Path) -> None:
     write(tmp_path, 1)
     (tmp_path / "__pycache__").write_text("no folder")
     assert run(tmp_path) == "1.0"
-
-
-def test_versions_of_long_ago_go(tmp_path: Path) -> None:
-    for value in range(6):
-        write(tmp_path, value)
-        assert run(tmp_path) == f"{value}.0"
-    assert len(list((tmp_path / "__pycache__").glob("module.*"))) == 4

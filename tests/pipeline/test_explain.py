@@ -92,11 +92,11 @@ CHANGES: list[tuple[Callable[[Project], object], int | None, str]] = [
         0,
         "features/transform.py is modified; only its code counts",
     ),
-    (lambda p: add_code(p, "features/store.py"), 0, "features/store.py is modified; it decides no shard"),
     (
-        lambda p: add_code(p, "features/fingerprint.py"),
+        lambda p: [add_code(p, f"features/{name}.py") for name in ("fingerprint", "store")],
         0,
-        "features/fingerprint.py is modified; it says what decides a shard",
+        "features/fingerprint.py is modified; it says what decides a shard\n"
+        "features/store.py is modified; it decides no shard",
     ),
     (lambda p: edit_code(p, "[:-1].astype", "[0:-1].astype"), 19, "the code that computes features"),
 ]
