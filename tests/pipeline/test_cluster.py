@@ -12,6 +12,15 @@ import pytest
 from conftest import Project, contents, write_waveforms
 from test_kills import SLOW, shards
 
+from features.cache import ShardCache
+from features.featurize import featurize
+from features.layout import StoreSpec
+from features.transform import FeatureSpec
+from features.verify import verify
+
+SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
+LAYOUT = StoreSpec(dtype="float32", chunk_clips=8, shard_clips=32, codec="none")
+
 
 @pytest.fixture
 def waveforms(project: Project) -> Project:
@@ -75,6 +84,33 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
     done = waveforms.stage("featurize", "train")
     assert "60 shards computed, 0 reused" in done.out, done.err
     assert contents(target) == on_cluster
+
+
+def test_what_is_recorded_is_what_was_linked(
+    waveforms: Project, workers: tuple[str, list["subprocess.Popen[str]"]]
+) -> None:
+    """Under a shard's name another may lie by then, as a worker with another processor would leave it."""
+    source, target = waveforms.folder / "data/split/train.zarr", waveforms.folder / "made.zarr"
+    cache = ShardCache(waveforms.folder / ".cache/features")
+
+    def placed() -> list[Path]:
+        return list((target / "features").glob("c.*.0.0"))
+
+    def swap_the_rest(clips: int) -> None:
+        """When the first is linked and all are finished, put one in the place of every other."""
+        if not clips or len(placed()) != 1:
+            return
+        while len(cache.entries()) < 8:
+            time.sleep(0.01)
+        one, *others = cache.entries()
+        for other in others:
+            other.unlink()
+            other.with_suffix(one.suffix).write_bytes(one.read_bytes())
+
+    outcomes = featurize(source, target, SPEC, LAYOUT, cache, workers=1, scheduler=workers[0], advance=swap_the_rest)
+    assert len({path.read_bytes() for path in placed()}) <= 2, "they were swapped"
+    assert not any(outcome.reused for outcome in outcomes)
+    assert not verify(target, workers=1).faults
 
 
 def test_no_scheduler_there(waveforms: Project) -> None:
