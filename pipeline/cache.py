@@ -49,8 +49,10 @@ def shard_cache(folder: Path | None, store: Path | None = None) -> ShardCache:
         )
     if folder and folder.exists() and not folder.is_dir():
         raise InputError(f"the cache folder {folder} is a file; expected a folder, such as .cache/features")
-    around = [] if store is None else [parent for parent in store.resolve().parents if (parent / "dvc.yaml").is_file()]
-    return ShardCache(folder or _project(*around[:1] or [Path.cwd()]) / ".cache" / "features")
+    project = Path.cwd()
+    if store:
+        project = next((parent for parent in store.resolve().parents if (parent / "dvc.yaml").is_file()), project)
+    return ShardCache(folder or _project(project) / ".cache" / "features")
 
 
 def _project(here: Path) -> Path:
