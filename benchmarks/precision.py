@@ -11,6 +11,7 @@ import argparse
 import statistics
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from features.store import FeatureStore
@@ -55,7 +56,7 @@ def main() -> None:
 
 def measure(folder: Path, model: str, precision: str, seed: int, epochs: int) -> tuple[float, float]:
     """Clips a second of the training steps, and the accuracy of the best epoch on the validation set."""
-    settings = read_section("train", TrainSpec).model_dump()
+    settings = msgspec.to_builtins(read_section("train", TrainSpec))
     spec = TrainSpec(**settings | {"precision": precision, "seed": seed, "epochs": epochs})
     path = folder / "train.zarr"
     store = FeatureStore.open(path)

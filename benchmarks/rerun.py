@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 from ruamel.yaml import YAML
 from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
@@ -223,7 +224,7 @@ def parts_of_featurize(folder: Path) -> dict[str, float]:
     clock = Clock()
     source = WaveformStore.open(folder / "data/split/train.zarr")
     store = FeatureStore.open(folder / "data/features/train.zarr")
-    spec = FeatureSpec.model_validate(store.attributes["features"])
+    spec = msgspec.convert(store.attributes["features"], FeatureSpec)
     transform(np.zeros((1, 8000), np.float32), spec)  # compiles
     shards = source.shards[:SAMPLE_SHARDS]
     for start, stop in shards:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import tensorflow as tf
 from end_to_end import LAYOUT, SPEC, WORKERS, read_all, synced, write_waveforms
@@ -159,7 +160,7 @@ def main() -> None:
     arguments.add_argument("--folder", type=Path, help="where to put the data; a temporary folder by default")
     chosen = arguments.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
-        layout = StoreSpec.model_validate({**LAYOUT.model_dump(), "codec": chosen.codec})
+        layout = msgspec.convert({**msgspec.to_builtins(LAYOUT), "codec": chosen.codec}, StoreSpec)
         measure(Path(name), chosen.clips, chosen.rounds, layout)
 
 

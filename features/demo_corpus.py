@@ -10,8 +10,8 @@ from typing import Annotated
 
 import numpy as np
 import soxr
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from features import noise
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
@@ -45,14 +45,12 @@ Utterance = tuple[NDArray[np.float32], str, str]
 """A clip, its word and its group."""
 
 
-class SynthesizeSpec(BaseModel):
+class SynthesizeSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How large the embedded corpus is, and which one of all such corpora it is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    clips: Annotated[int, Field(ge=len(WORDS), le=200_000)]
+    clips: Annotated[int, Meta(ge=len(WORDS), le=200_000)]
     """Clips in all, shared out evenly among the twelve labels."""
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Meta(ge=0)]
 
 
 def human_variants(variants: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -193,7 +194,7 @@ def draft_waveforms(path: Path, clips: ClipColumns, digest: str, split: dict[str
         Settings by which these clips were chosen.
     """
     attributes = {
-        "store": WAVEFORM_LAYOUT.model_dump(),
+        "store": msgspec.to_builtins(WAVEFORM_LAYOUT),
         "words": list(WORDS),
         "sample_rate_hz": SAMPLE_RATE_HZ,
         "digest": digest,

@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import msgspec
+
 from features.cache import ShardCache
 from features.compute import feature_chunks
 from features.draft import ClipColumns, Draft, FeatureAxes, draft_features
@@ -106,9 +108,9 @@ def open_waveforms(path: Path, digest: str) -> WaveformStore:
 def attributes_of(source: WaveformStore, spec: FeatureSpec, layout: StoreSpec, made_by: Version) -> dict[str, Any]:
     """What a feature store says of itself."""
     return {
-        "features": spec.model_dump(mode="json"),
-        "store": layout.model_dump(mode="json"),
-        "made_by": made_by.model_dump(mode="json"),
+        "features": msgspec.to_builtins(spec),
+        "store": msgspec.to_builtins(layout),
+        "made_by": msgspec.to_builtins(made_by),
         "spec_hash": settings_hash(spec, layout, made_by),
         "source_digest": source.attributes["digest"],
         "split": source.attributes["split"],
@@ -121,9 +123,9 @@ def begin(
     source: WaveformStore, target: Path, attributes: dict[str, Any], cache: ShardCache
 ) -> tuple[Draft, list[Task]]:
     """Begin the feature store that its attributes describe; the tasks are what it still lacks, one for each shard."""
-    spec = FeatureSpec.model_validate(attributes["features"])
-    layout = StoreSpec.model_validate(attributes["store"])
-    made_by = Version.model_validate(attributes["made_by"])
+    spec = msgspec.convert(attributes["features"], FeatureSpec)
+    layout = msgspec.convert(attributes["store"], StoreSpec)
+    made_by = msgspec.convert(attributes["made_by"], Version)
     assert attributes["spec_hash"] == settings_hash(spec, layout, made_by)
     columns = ClipColumns(source.labels, source.source_rows, source.digests)
     axes = FeatureAxes(spec.frequency_hz, spec.time_s)

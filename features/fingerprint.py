@@ -1,14 +1,14 @@
 """What makes two shards the same: their clips, the settings, and the version of the code that computes them."""
 
 import hashlib
-import json
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 
+import msgspec
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from features.code import code_fingerprint, sources_of
 
@@ -38,7 +38,7 @@ AUDIT_CODE = ("features.audit", "features.corpus", "features.errors", "features.
 AUDIT_LIBRARIES = ("numpy",)
 
 
-class Version(BaseModel):
+class Version(Struct, frozen=True, kw_only=True):
     """What makes shards, apart from the settings."""
 
     code: str
@@ -84,16 +84,15 @@ def _version(modules: tuple[str, ...], libraries: tuple[str, ...]) -> Version:
     )
 
 
-def settings_hash(*parts: BaseModel) -> str:
+def settings_hash(*parts: Struct) -> str:
     """Fingerprint of all that decides a shard but its clips, whatever order it is written in: 32 hexadecimal digits.
 
     Parameters
     ----------
-    *parts : BaseModel
+    *parts : Struct
         Settings of features, if it holds any; then those of the store, and the version of what makes it.
     """
-    values = [part.model_dump(mode="json") for part in parts]
-    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(msgspec.json.encode(parts, order="sorted"), digest_size=16).hexdigest()
 
 
 def shard_key(settings: str, digests: NDArray[np.uint8]) -> str:

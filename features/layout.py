@@ -1,32 +1,28 @@
 """How clips lie on disk: chunks, which are read, inside shards, which are files. Pure arithmetic; opens no file."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from msgspec import Meta, Struct
 
 Codec = Literal["none", "lz4", "zstd"]
 
 
-class StoreSpec(BaseModel):
+class StoreSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How features lie on disk; changes no number of theirs but through ``dtype``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
     dtype: Literal["float32", "float16"]
-    chunk_clips: Annotated[int, Field(ge=1)]
+    chunk_clips: Annotated[int, Meta(ge=1)]
     """Clips that are compressed, read and shuffled together."""
-    shard_clips: Annotated[int, Field(ge=1)]
+    shard_clips: Annotated[int, Meta(ge=1)]
     """Clips in one file, which one task computes and writes; a multiple of ``chunk_clips``."""
     codec: Codec
 
-    @model_validator(mode="after")
-    def _shards_hold_whole_chunks(self) -> Self:
+    def __post_init__(self) -> None:
         if self.shard_clips % self.chunk_clips:
             raise ValueError(
                 f"shard_clips {self.shard_clips} is not a multiple of chunk_clips {self.chunk_clips}; expected whole "
                 "chunks in a shard"
             )
-        return self
 
 
 WAVEFORM_LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=256, codec="none")

@@ -4,12 +4,11 @@ The manifest lies in the store as ``manifest.json`` and carries a checksum of it
 that after damage to either copy the other tells how the store was made.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import xxhash
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from features.shard import Checksum, checksum_of
 
@@ -24,10 +23,8 @@ class ManifestError(Exception):
     """A manifest that is missing or is not what was written."""
 
 
-class Manifest(BaseModel):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Checksums of a store's files, and its attributes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     attributes: dict[str, Any]
     """What the store says of itself: settings, source, libraries."""
@@ -38,8 +35,7 @@ class Manifest(BaseModel):
 
     def write(self, store: Path) -> None:
         """Write it into the folder of a store."""
-        body = self.model_dump(mode="json", exclude_defaults=True)
-        (store / NAME).write_text(json.dumps({**body, "digest": _digest(body)}, indent=1, sort_keys=True) + "\n")
+        (store / NAME).write_bytes(_sealed(msgspec.to_builtins(self)))
 
     @classmethod
     def read(cls, store: Path) -> Self:
@@ -51,16 +47,15 @@ class Manifest(BaseModel):
             If it is not there, differs in any byte from what was written, or was written for another store.
         """
         try:
-            text = (store / NAME).read_text()
-            body = json.loads(text)
-            digest = body.pop("digest")
-            manifest = cls.model_validate(body)
+            text = (store / NAME).read_bytes()
+            body = msgspec.json.decode(text)
+            del body["digest"]
+            manifest = msgspec.convert(body, cls)
         except (FileNotFoundError, NotADirectoryError):
             raise ManifestError("is missing") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise ManifestError("cannot be read") from None
-        again = json.dumps({**body, "digest": digest}, indent=1, sort_keys=True) + "\n"
-        if digest != _digest(body) or again != text:
+        if text != _sealed(body):
             raise ManifestError("is not what was written")
         if manifest._of_another(store):
             raise ManifestError("is that of another store")
@@ -73,7 +68,7 @@ class Manifest(BaseModel):
             if checksum_of(group) == self.files[GROUP]:
                 return False
             names = [name.split("/") for name in self.files if name != GROUP]
-            if json.loads(group)["consolidated_metadata"]["metadata"].keys() != {array for array, *_ in names}:
+            if msgspec.json.decode(group)["consolidated_metadata"]["metadata"].keys() != {array for array, *_ in names}:
                 return True
             columns = ["/".join(name) for name in names if name[0] in COLUMNS and name[-1] != "zarr.json"]
             return all(checksum_of((store / name).read_bytes()) != self.files[name] for name in columns)
@@ -81,5 +76,7 @@ class Manifest(BaseModel):
             return False
 
 
-def _digest(body: dict[str, Any]) -> str:
-    return xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())
+def _sealed(body: dict[str, Any]) -> bytes:
+    """The text of a manifest, with a checksum of what it says."""
+    digest = xxhash.xxh3_128_hexdigest(msgspec.json.encode(body, order="sorted"))
+    return msgspec.json.format(msgspec.json.encode({**body, "digest": digest}, order="sorted"), indent=1) + b"\n"

@@ -5,7 +5,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from features.cache import ShardCache
@@ -91,10 +93,10 @@ def plan(
     why = ["there are no features of this set yet"]
     if before is not None:
         now = {
-            "features": spec.model_dump(mode="json"),
-            "store": layout.model_dump(mode="json"),
+            "features": msgspec.to_builtins(spec),
+            "store": msgspec.to_builtins(layout),
             "split": clips.split,
-            "made_by": made_by.model_dump(mode="json"),
+            "made_by": msgspec.to_builtins(made_by),
         }
         why = provenance_changes(before.attributes, now) + _clips_changed(before, clips)
     return Plan(
@@ -157,7 +159,7 @@ def cost_of(sample: NDArray[np.float32], spec: FeatureSpec, layout: StoreSpec, c
     file = io.BytesIO()
     chunk_clips = min(layout.chunk_clips, len(sample))
     shard_clips = len(sample) // chunk_clips * chunk_clips
-    one_shard = layout.model_copy(update={"chunk_clips": chunk_clips, "shard_clips": shard_clips})
+    one_shard = replace(layout, chunk_clips=chunk_clips, shard_clips=shard_clips)
     chunks = shard_ranges(shard_clips, chunk_clips)
     started = time.perf_counter()
     written = write_shard(file, (transform(sample[start:stop], spec) for start, stop in chunks), one_shard)

@@ -94,7 +94,7 @@ class AuditCache:
 
 def _key(state: FileState) -> str:
     known = (state.device, state.inode, state.size, state.modified_ns, state.changed_ns)
-    return hashlib.blake2b(f"{known} {audit_version().model_dump_json()}".encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(f"{known} {audit_version()}".encode(), digest_size=16).hexdigest()
 
 
 def _encoded(audit: Audit) -> bytes:

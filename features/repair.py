@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from features.cache import ShardCache
 from features.division import divide_source
 from features.draft import ClipColumns, Draft, draft_waveforms
@@ -53,9 +55,9 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
         with _understanding(path):
             attributes = _attributes(path)
             source_digest = attributes["source_digest"]
-            spec = FeatureSpec.model_validate(attributes["features"])
-            layout = StoreSpec.model_validate(attributes["store"])
-            made_by = Version.model_validate(attributes["made_by"])
+            spec = msgspec.convert(attributes["features"], FeatureSpec)
+            layout = msgspec.convert(attributes["store"], StoreSpec)
+            made_by = msgspec.convert(attributes["made_by"], Version)
         if source.attributes["digest"] != source_digest:
             raise InputError(
                 f"{waveforms} holds other clips than {path} was computed from; expected the same, so run dvc repro "
@@ -100,7 +102,7 @@ def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable
         with _understanding(path):
             attributes = _attributes(path)
             digest, split = attributes["digest"], attributes["split"]
-            spec = SplitSpec.model_validate(split)
+            spec = msgspec.convert(split, SplitSpec)
         divided = divide_source(npz, source, spec, advance)
         if divided.fingerprint_of(path.stem) != digest:
             raise InputError(

@@ -1,11 +1,11 @@
 """Choosing sets: which clip goes to train, validation or test. Pure arithmetic on labels and groups; opens no file."""
 
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from features.corpus import WORDS
 from features.errors import InputError
@@ -13,23 +13,19 @@ from features.errors import InputError
 SETS = ("train", "validation", "test")
 
 
-class SplitSpec(BaseModel):
+class SplitSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How many clips to set aside, and which of all such divisions to take."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    test_fraction: Annotated[float, Meta(gt=0, lt=1)]
+    validation_fraction: Annotated[float, Meta(gt=0, lt=1)]
+    seed: Annotated[int, Meta(ge=0)]
 
-    test_fraction: Annotated[float, Field(gt=0, lt=1)]
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
-    seed: Annotated[int, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _leaves_clips_to_train(self) -> Self:
+    def __post_init__(self) -> None:
         if self.test_fraction + self.validation_fraction >= 1:
             raise ValueError(
                 f"test_fraction {self.test_fraction} and validation_fraction {self.validation_fraction} add up to "
                 f"{self.test_fraction + self.validation_fraction:g} and leave an empty train set; expected less than 1"
             )
-        return self
 
     @property
     def fractions(self) -> tuple[float, float, float]:

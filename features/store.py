@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from xxhash import xxh3_64, xxh3_64_hexdigest
@@ -67,7 +68,7 @@ class Store:
         self.attributes: dict[str, Any] = json.loads(self._checked("zarr.json"))["attributes"]
         self.clips, *shape = json.loads(self._checked(f"{self.name}/zarr.json"))["shape"]
         self.shape: tuple[int, ...] = tuple(shape)
-        self.layout = StoreSpec.model_validate(self.attributes["store"])
+        self.layout = msgspec.convert(self.attributes["store"], StoreSpec)
         self.chunks = -(-self.clips // self.layout.chunk_clips)
         self.shards = shard_ranges(self.clips, self.layout.shard_clips)
         self._indices: dict[int, list[tuple[int, int]]] = {}

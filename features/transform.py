@@ -6,11 +6,11 @@ the processor's vectors: by :mod:`features.fft258` at the default length, by :mo
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ
 
@@ -22,27 +22,23 @@ WINDOWS: dict[str, Callable[[int], NDArray[np.float64]]] = {
 }
 
 
-class FeatureSpec(BaseModel):
+class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is computed from a clip."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["magnitude"]
     """``magnitude``: the absolute value of the short-time Fourier transform, linear, not compressed."""
-    n_fft: Annotated[int, Field(ge=2, le=CLIP_SAMPLES)]
+    n_fft: Annotated[int, Meta(ge=2, le=CLIP_SAMPLES)]
     """Length of a frame and of its Fourier transform, in samples."""
-    hop_length: Annotated[int, Field(ge=1, le=CLIP_SAMPLES)]
+    hop_length: Annotated[int, Meta(ge=1, le=CLIP_SAMPLES)]
     """Distance of one frame from the next, in samples."""
     window: Literal["hann", "hamming", "blackman", "boxcar"]
 
-    @model_validator(mode="after")
-    def _frames_meet(self) -> Self:
+    def __post_init__(self) -> None:
         if self.hop_length > self.n_fft:
             raise ValueError(
                 f"hop_length {self.hop_length} is longer than n_fft {self.n_fft}, so samples between frames would be "
                 "lost; expected at most n_fft"
             )
-        return self
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -1,13 +1,14 @@
 """A network that learns: its optimizer, and the steps that are taken with both."""
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from models.devices import choose_precision
 from models.networks import NetworkSpec, build_network
@@ -16,18 +17,16 @@ WARMUP_SHARE = 0.1
 """Share of all steps in which the cosine schedule rises to the learning rate."""
 
 
-class TrainSpec(BaseModel):
+class TrainSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a network is trained."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    batch_size: Annotated[int, Field(ge=2)]
-    epochs: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    batch_size: Annotated[int, Meta(ge=2)]
+    epochs: Annotated[int, Meta(ge=1)]
+    learning_rate: Annotated[float, Meta(gt=0)]
     """Adam's step size; with the cosine schedule, the largest."""
     schedule: Literal["cosine", "constant"]
     """``cosine`` rises from 0 in the first tenth of the steps and falls towards 0 in the others."""
-    early_stopping: Annotated[int, Field(ge=0)]
+    early_stopping: Annotated[int, Meta(ge=0)]
     """Epochs without a smaller validation loss after which training ends; 0 trains to the last."""
     class_weights: Literal["none", "balanced"]
     """``balanced``: each word counts the same in the loss, however many clips of it there are."""
@@ -35,7 +34,11 @@ class TrainSpec(BaseModel):
     """``log``: the network's first layers take the log of magnitudes and normalise each frequency."""
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     """``auto``: the fastest precision that is known to learn on the device; see :func:`choose_precision`."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
+
+    def __post_init__(self) -> None:
+        if math.isinf(self.learning_rate):
+            raise ValueError("learning_rate is infinite; expected a number above 0 that is not")
 
 
 def balanced_weights(clips_of_words: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import keras
 import numpy as np
 from keras import layers
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from models.convolution import ConvolutionForAmx
 
@@ -20,16 +20,14 @@ LOG_OFFSET = 1e-3
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-class NetworkSpec(BaseModel):
+class NetworkSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What can be set about a network beside its shape."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     skip_connections: bool
     """Concatenate each block's input to its output, from the second block on."""
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Annotated[float, Meta(ge=0, lt=1)]
     """Share of the flattened values that are dropped while training."""
-    dense_units: Annotated[int, Field(ge=1)]
+    dense_units: Annotated[int, Meta(ge=1)]
 
 
 def build_network(

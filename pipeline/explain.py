@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import typer
 from numpy.typing import NDArray
@@ -202,7 +203,7 @@ def _sets(names: list[str], npz: Path, spec: SplitSpec, status: DvcStatus | None
     if status is None or not (status.runs("split") or status.changed_outs("split")):
         with suppress(InputError):
             stores = {name: WaveformStore.open(Path(f"data/split/{name}.zarr")) for name in names}
-            if all(store.attributes["split"] == spec.model_dump(mode="json") for store in stores.values()):
+            if all(store.attributes["split"] == msgspec.to_builtins(spec) for store in stores.values()):
                 yield _Sets(
                     {name: _stored(store) for name, store in stores.items()},
                     lambda name: read_waveforms(stores[name], 0, min(SAMPLE_CLIPS, stores[name].clips)),
@@ -223,4 +224,4 @@ def _stored(store: WaveformStore) -> Clips:
 
 def _divided(name: str, divided: Divided, spec: SplitSpec) -> Clips:
     rows = divided.division.rows[name]
-    return Clips(divided.digests_of(name), divided.labels_of(name), rows, spec.model_dump(mode="json"))
+    return Clips(divided.digests_of(name), divided.labels_of(name), rows, msgspec.to_builtins(spec))

@@ -1,11 +1,13 @@
 """Reading params.yaml: one section at a time, into a frozen spec."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import msgspec
+from msgspec import Struct, ValidationError, inspect
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -14,13 +16,15 @@ from features.errors import InputError
 PARAMS = Path("params.yaml")
 SECTIONS = ("data", "synthesize", "split", "features", "store", "train", "models")
 
-Spec = TypeVar("Spec", bound=BaseModel)
+MISSING = re.compile(r"Object missing required field `(\w+)`")
+INVALID = re.compile(r".* - at `\$\.(\w+)`")
+"""How msgspec names the setting that it complains of."""
+
+Spec = TypeVar("Spec", bound=Struct)
 
 
-class DataSpec(BaseModel):
+class DataSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the clips come from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     npz: str
 
@@ -47,20 +51,20 @@ def read_section(dotted: str, spec: type[Spec]) -> Spec:
     for name in dotted.split("."):
         path = f"{path}.{name}" if path else name
         if not isinstance(section, dict) or name not in section:
-            raise InputError(f"{PARAMS} has no section {path}; expected one with {', '.join(spec.model_fields)}")
+            raise InputError(f"{PARAMS} has no section {path}; expected one with {', '.join(spec.__struct_fields__)}")
         section = section[name]
     if not isinstance(section, dict):
         raise InputError(
-            f"{path} in {PARAMS} is {section!r}; expected settings {', '.join(spec.model_fields)} under it"
+            f"{path} in {PARAMS} is {section!r}; expected settings {', '.join(spec.__struct_fields__)} under it"
         )
-    _refuse_unknown(section, spec.model_fields, f"{path}.")
+    _refuse_unknown(section, spec.__struct_fields__, f"{path}.")
     try:
-        return spec.model_validate(section)
+        return msgspec.convert(section, spec)
     except ValidationError as error:
-        raise InputError(_describe(error, path)) from None
+        raise InputError(_describe(str(error), path, section, spec)) from None
 
 
-def refuse_edited_settings(used: Mapping[str, BaseModel]) -> None:
+def refuse_edited_settings(used: Mapping[str, Struct]) -> None:
     """Refuse to end well if settings were edited since they were read.
 
     DVC notes the settings when a stage has ended, and would take what the old ones made for what the new ones ask for.
@@ -76,9 +80,11 @@ def refuse_edited_settings(used: Mapping[str, BaseModel]) -> None:
         Naming the settings, or if they cannot be read any more.
     """
     for section, before in used.items():
-        now = read_section(section, type(before)).model_dump()
+        now = read_section(section, type(before))
         edited = [
-            f"{section}.{name}: {old} -> {now[name]}" for name, old in before.model_dump().items() if now[name] != old
+            f"{section}.{name}: {old} -> {getattr(now, name)}"
+            for name, old in msgspec.structs.asdict(before).items()
+            if getattr(now, name) != old
         ]
         if edited:
             raise InputError(
@@ -108,14 +114,41 @@ def _refuse_unknown(section: Any, valid: Iterable[str], prefix: str) -> None:
             raise InputError(f"{PARAMS} has an unknown setting {prefix}{key}; {meant}")
 
 
-def _describe(error: ValidationError, path: str) -> str:
-    """Put the first complaint of a validation into one sentence that names the setting."""
-    first = error.errors()[0]
-    name = ".".join([path, *map(str, first["loc"])])
-    if first["type"] == "missing":
-        return f"{PARAMS} lacks the setting {name}; add it"
-    complaint = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
+def _describe(complaint: str, path: str, section: dict[str, Any], spec: type[Struct]) -> str:
+    """Put what msgspec complains of into one sentence that names the setting."""
+    if missing := MISSING.fullmatch(complaint):
+        return f"{PARAMS} lacks the setting {path}.{missing[1]}; add it"
+    invalid = INVALID.fullmatch(complaint)
+    if not invalid:
         return f"{path} in {PARAMS}: {complaint}"
-    complaint = complaint.removeprefix("Input should be ")
-    return f"{name} in {PARAMS} is {first['input']!r}; expected {complaint}"
+    name = invalid[1]
+    (field,) = (field for field in msgspec.structs.fields(spec) if field.name == name)
+    return f"{path}.{name} in {PARAMS} is {section[name]!r}; expected {_expected(field.type)}"
+
+
+def _expected(annotation: Any) -> str:
+    """What a setting may be, in words.
+
+    Examples
+    --------
+    >>> from typing import Annotated, Literal
+    >>> from msgspec import Meta
+    >>> _expected(Annotated[int, Meta(ge=2, le=8)])
+    'a whole number, at least 2 and at most 8'
+    >>> _expected(Annotated[float, Meta(gt=0, lt=1)]), _expected(Literal["lz4", "none", "zstd"])
+    ('a number, above 0 and below 1', "'lz4', 'none' or 'zstd'")
+    """
+    kind = inspect.type_info(annotation)
+    match kind:
+        case inspect.LiteralType(values):
+            *others, last = map(repr, values)
+            return f"{', '.join(others)} or {last}" if others else last
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.StrType():
+            return "text"
+        case inspect.IntType(gt, ge, lt, le) | inspect.FloatType(gt, ge, lt, le):
+            bounds = {"above": gt, "at least": ge, "below": lt, "at most": le}
+            limits = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+            return f"a {'whole ' if isinstance(kind, inspect.IntType) else ''}number, {limits}".rstrip(", ")
+    raise TypeError(f"no words for {kind}")

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
+import msgspec
 import typer
 
 from features.audit import count_duplicates, digests_of
@@ -93,7 +94,7 @@ def _write_set(
     """Write a set, taking from the cache what is there; for each shard, whether it was."""
     rows = divided.division.rows[name]
     columns = ClipColumns(divided.labels_of(name), rows, divided.digests_of(name))
-    store = draft_waveforms(path, columns, divided.fingerprint_of(name), spec.model_dump(mode="json"))
+    store = draft_waveforms(path, columns, divided.fingerprint_of(name), msgspec.to_builtins(spec))
     settings = settings_hash(WAVEFORM_LAYOUT, waveform_version())
 
     def write(file: BinaryIO, start: int, stop: int) -> Checksum:

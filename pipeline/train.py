@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import numpy as np
 import typer
 from dvclive.live import Live
@@ -151,8 +152,8 @@ class Report:
 def fingerprint(spec: TrainSpec, network: NetworkSpec, precision: str, replicas: int, *stores: FeatureStore) -> str:
     """What is being trained, so that a checkpoint of something else is not taken for it."""
     parts = [
-        spec.model_dump(),
-        network.model_dump(),
+        msgspec.to_builtins(spec),
+        msgspec.to_builtins(network),
         [precision, replicas],
         [[store.attributes["spec_hash"], store.attributes["source_digest"]] for store in stores],
         code_fingerprint(sources_of(CODE)),

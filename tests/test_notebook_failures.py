@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import Project, columns, make_arrays, write_waveforms
 
@@ -68,6 +69,6 @@ def test_the_reshape_of_waveforms_that_were_never_spectrograms(project: Project,
         assert labels.shape == (16,)
         assert (features >= 0).all()
     axes = FeatureAxes(SPEC.frequency_hz, SPEC.time_s)
-    draft = draft_features(tmp_path / "raw.zarr", axes, LAYOUT, columns(100), {"store": LAYOUT.model_dump()})
+    draft = draft_features(tmp_path / "raw.zarr", axes, LAYOUT, columns(100), {"store": msgspec.to_builtins(LAYOUT)})
     with pytest.raises(ValueError, match="are not features of"):
         draft.write(0, made["wav_vals"][:100])

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import SMALL_LAYOUT, SMALL_SPEC, columns, features_of, write_clips
@@ -27,7 +28,7 @@ def test_the_same_store_is_the_same(tmp_path: Path) -> None:
 
 def test_what_float16_costs(tmp_path: Path) -> None:
     source = write_clips(tmp_path / "w.zarr", waves(), columns(CLIPS))
-    layout = SMALL_LAYOUT.model_copy(update={"dtype": "float16", "chunk_clips": 3, "shard_clips": 6})
+    layout = msgspec.structs.replace(SMALL_LAYOUT, dtype="float16", chunk_clips=3, shard_clips=6)
     first, second = features_of(source, tmp_path / "1.zarr"), features_of(source, tmp_path / "2.zarr", layout=layout)
     found = compare(first, second, sample=10)
     assert found.settings == [
@@ -72,7 +73,7 @@ def test_stores_in_another_order_are_compared_by_row(tmp_path: Path) -> None:
 def test_other_shapes_are_not_compared_clip_by_clip(tmp_path: Path) -> None:
     source = write_clips(tmp_path / "w.zarr", waves(), columns(CLIPS))
     first = features_of(source, tmp_path / "1.zarr")
-    second = features_of(source, tmp_path / "2.zarr", spec=SMALL_SPEC.model_copy(update={"n_fft": 128}))
+    second = features_of(source, tmp_path / "2.zarr", spec=msgspec.structs.replace(SMALL_SPEC, n_fft=128))
     found = compare(first, second, sample=10)
     assert found.values is None
     assert found.settings == ["features.n_fft: 64 -> 128"]

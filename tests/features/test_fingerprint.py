@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -82,11 +83,11 @@ def test_the_hash_tells_settings_and_versions_apart() -> None:
     version = current_version()
     others = [
         version,
-        version.model_copy(update={"code": "0"}),
-        version.model_copy(update={"libraries": {**version.libraries, "ducc0": "9"}}),
+        msgspec.structs.replace(version, code="0"),
+        msgspec.structs.replace(version, libraries={**version.libraries, "ducc0": "9"}),
     ]
     hashes = {
-        settings_hash(SPEC.model_copy(update=feature), LAYOUT.model_copy(update=layout), made_by)
+        settings_hash(msgspec.structs.replace(SPEC, **feature), msgspec.structs.replace(LAYOUT, **layout), made_by)
         for feature in ({}, {"n_fft": 512}, {"window": "hamming"})
         for layout in ({}, {"dtype": "float16"})
         for made_by in others

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import SMALL_LAYOUT, columns, features_of, write_clips
@@ -37,7 +38,7 @@ def test_values_that_are_no_numbers_are_found(tmp_path: Path) -> None:
         axes=FeatureAxes(np.arange(3.0), np.arange(4.0)),
         layout=SMALL_LAYOUT,
         clips=columns(8),
-        attributes={"store": SMALL_LAYOUT.model_dump()},
+        attributes={"store": msgspec.to_builtins(SMALL_LAYOUT)},
     )
     values = np.ones((8, 3, 4), np.float32)
     values[5, 1, 1] = np.nan

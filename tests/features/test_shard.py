@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import zarr
@@ -17,8 +18,9 @@ SHAPE = (5, 7)
 
 
 def layout(codec: str, dtype: str = "float32", chunk_clips: int = 4, shard_clips: int = 16) -> StoreSpec:
-    return StoreSpec.model_validate(
-        {"dtype": dtype, "chunk_clips": chunk_clips, "shard_clips": shard_clips, "codec": codec}
+    return msgspec.convert(
+        {"dtype": dtype, "chunk_clips": chunk_clips, "shard_clips": shard_clips, "codec": codec},
+        StoreSpec,
     )
 
 

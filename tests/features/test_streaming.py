@@ -3,6 +3,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -30,11 +31,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_store(path: Path, codec: str) -> Path:
     """Features that name their own clip, labels that follow from it."""
-    layout = StoreSpec.model_validate({"dtype": "float16", "chunk_clips": 32, "shard_clips": 128, "codec": codec})
+    layout = msgspec.convert({"dtype": "float16", "chunk_clips": 32, "shard_clips": 128, "codec": codec}, StoreSpec)
     clips = np.arange(CLIPS)
     axes = FeatureAxes(np.arange(2.0), np.arange(3.0))
     columns = ClipColumns((clips % 12).astype(np.int8), clips, np.zeros((CLIPS, 16), np.uint8))
-    made = draft_features(path, axes, layout, columns, {"store": layout.model_dump()})
+    made = draft_features(path, axes, layout, columns, {"store": msgspec.to_builtins(layout)})
     for number, (start, stop) in enumerate(made.shards):
         made.write(number, np.broadcast_to(clips[start:stop, None, None], (stop - start, 2, 3)))
     made.seal()

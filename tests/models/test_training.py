@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import msgspec
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -45,7 +46,7 @@ def stream(clips: int = CLIPS, dtype: str = "float32") -> Callable[[int], tf.dat
 
 
 def spec(**changes: object) -> TrainSpec:
-    return TrainSpec.model_validate(
+    return msgspec.convert(
         {
             "batch_size": 32,
             "epochs": 5,
@@ -57,7 +58,8 @@ def spec(**changes: object) -> TrainSpec:
             "precision": "float32",
             "seed": 0,
             **changes,
-        }
+        },
+        TrainSpec,
     )
 
 
