@@ -95,7 +95,7 @@ def decode(name: str, content: bytes) -> NDArray[np.float32]:
     Raises
     ------
     InputError
-        If it is not audio.
+        If it is not audio, or holds none.
     """
     try:
         samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
@@ -103,6 +103,8 @@ def decode(name: str, content: bytes) -> NDArray[np.float32]:
         raise InputError(
             f"{name} is not readable audio ({error.error_string.strip()}); expected a wav file, so replace or remove it"
         ) from None
+    if not samples.size:
+        raise InputError(f"{name} holds no sound; expected up to a second of it, so replace or remove it")
     return np.asarray(soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ, quality="HQ"), np.float32)
 
 

@@ -9,7 +9,7 @@ import typer
 from features.cache import ShardCache
 from features.errors import InputError
 
-UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 EXPERIMENTS = (".dvc", "tmp", "exps")
 """Where DVC runs queued experiments, each in a copy of the project."""
 
@@ -76,8 +76,9 @@ def parse_size(text: str) -> int:
     >>> parse_size("1.5GB")
     1500000000
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?)B?\s*", text)
+    if text.strip() == "0":
+        return 0
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT])B?\s*", text)
     if not found:
-        raise InputError(f"the cache size is {text!r}; expected a number of bytes, such as 20GB or 500MB")
-    unit = found[2] if found[2] != "K" else "k"
-    return int(float(found[1]) * UNITS[unit])
+        raise InputError(f"the cache size is {text!r}; expected a number and a unit, such as 20GB or 500MB")
+    return int(float(found[1]) * UNITS[found[2].replace("K", "k")])

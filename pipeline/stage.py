@@ -85,8 +85,8 @@ def mendable() -> Iterator[None]:
         _fail(str(error))
     except MemoryError as error:
         _fail(
-            f"this takes more memory than there is ({error or 'no room'}); choose smaller chunk_clips and shard_clips "
-            "under store, or fewer --workers"
+            f"this takes more memory than there is ({error or 'no room'}); end other programs, or choose fewer "
+            "--workers, smaller store.chunk_clips and store.shard_clips, or a smaller train.batch_size to train with"
         )
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""

@@ -128,8 +128,7 @@ class Report:
         self._log(epoch)
         say(
             f"train: {self._model} {epoch.epoch}/{self._epochs}  loss {epoch.loss:.3f} acc {epoch.accuracy:.3f}  "
-            f"val_loss {epoch.val_loss:.3f} val_acc {epoch.val_accuracy:.3f}  {timing.seconds:.0f} s, "
-            f"{timing.waiting:.1%} waiting"
+            f"val {epoch.val_loss:.3f} {epoch.val_accuracy:.3f}  {timing.seconds:.0f} s, {timing.waiting:.1%} waiting"
         )
         if timing.waiting > STARVED:
             note(

@@ -126,12 +126,13 @@ def test_bad_sources_are_refused_in_words(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "s.tar.gz", "w:gz") as archive:
         for take in range(9):
             noise = np.random.default_rng(take).bytes(32000)
-            add(archive, f"yes/0a7c2a8d_nohash_{take}.wav", wav(0, 0) + noise)
+            add(archive, f"yes/0a7c2a8d_nohash_{take}.wav", wav(1.0, 500) + noise)
     cut = tmp_path / "cut.tar.gz"
     cut.write_bytes((tmp_path / "s.tar.gz").read_bytes()[:100_000])
     with pytest.raises(InputError, match="not a readable archive"):
         list(read_recordings(cut))
-    with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as archive:
-        add(archive, "yes/0a7c2a8d_nohash_0.wav", b"not a wav")
-    with pytest.raises(InputError, match=r"yes/0a7c2a8d_nohash_0.wav in .* is not readable audio"):
-        list(read_recordings(tmp_path / "b.tar.gz"))
+    for content, wrong in ((b"not a wav", "is not readable audio"), (wav(0, 0), "holds no sound")):
+        with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as archive:
+            add(archive, "yes/0a7c2a8d_nohash_0.wav", content)
+        with pytest.raises(InputError, match=rf"yes/0a7c2a8d_nohash_0.wav in .* {wrong}"):
+            list(read_recordings(tmp_path / "b.tar.gz"))

@@ -42,7 +42,7 @@ MISTAKES = [
     ("split.test_fractoin", 0.1, "split", r"unknown setting split.test_fractoin; did you mean split.test_fraction\?"),
     ("trian", {}, "train", r"unknown setting trian; did you mean train\?"),
     ("features.xyzzy", 1, "features", "unknown setting features.xyzzy; expected one of kind, n_fft"),
-    ("split.test_fraction", "0.1", "split", "fraction in params.yaml is '0.1'; expected a number, above 0 and below 1$"),
+    ("split.test_fraction", "0.1", "split", "in params.yaml is '0.1'; expected a number, above 0 and below 1$"),
     ("split.test_fraction", 1.5, "split", "fraction in params.yaml is 1.5; expected a number, above 0 and below 1$"),
     ("split.seed", 0.5, "split", "split.seed in params.yaml is 0.5; expected a whole number, at least 0$"),
     ("split.test_fraction", 0.95, "split", "split in params.yaml: .* leave an empty train set"),
