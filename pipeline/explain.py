@@ -27,11 +27,11 @@ from features.sets import SETS, SplitSpec
 from features.store import FeatureStore, WaveformStore, mending
 from features.transform import FeatureSpec
 from features.verify import verify
-from pipeline.cache import Folder, shard_cache
+from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.dvc_status import LOCK, LOST, DvcStatus
 from pipeline.params import DataSpec, read_section
 from pipeline.progress import progress
-from pipeline.stage import counted, default_workers, note_waiting, say
+from pipeline.stage import counted, default_workers, note, note_waiting, say
 
 SAMPLE_CLIPS = 64
 """Clips by which time and size are estimated."""
@@ -47,6 +47,7 @@ def command(
         str | None, typer.Argument(metavar="[SET]", help="train, validation or test; all by default.")
     ] = None,
     cache_folder: Folder = None,
+    cache_size: Size = DEFAULT_SIZE,
     workers: Annotated[
         int, typer.Option(envvar="WORKERS", min=1, help="Threads that would compute.")
     ] = default_workers(),
@@ -56,12 +57,19 @@ def command(
     if name is not None and name not in SETS:
         raise InputError(f"there is no set {name!r}; expected one of {', '.join(SETS)}")
     names = [name] if name else list(SETS)
+    limit = parse_size(cache_size)
     spec, layout = read_section("features", FeatureSpec), read_section("store", StoreSpec)
     npz, split = Path(read_section("data", DataSpec).npz), read_section("split", SplitSpec)
     cache = shard_cache(cache_folder)
     status = DvcStatus.read(f"featurize@{name}" for name in names)
     with _sets(names, npz, split, status, cache) as sets:
         answers = {name: _answer(name, sets, spec, layout, cache, status, workers) for name in names}
+    added, held = sum(answer["bytes"] for answer in answers.values()), cache.usage().bytes
+    if added and held + added > limit and any(answer["runs"] and answer["reused"] for answer in answers.values()):
+        note(
+            f"with {added / 1e6:,.0f} MB more the cache, which holds {held / 1e6:,.0f} MB, grows over its size of "
+            f"{cache_size}, and a set may push out what the next one is to reuse; a larger --cache-size prevents that"
+        )
     if as_json:
         say(json.dumps(answers, indent=2))
         return

@@ -61,10 +61,10 @@ def add_code(project: Project, module: str) -> None:
     path.write_text(path.read_text() + "\n_UNUSED = 1\n")
 
 
-def edit_clip(project: Project) -> None:
+def edit_clip(project: Project, row: int = 77) -> None:
     with np.load(project.folder / "input.npz") as npz:
         arrays = dict(npz)
-    arrays["wav_vals"][77, 4000:] = 0
+    arrays["wav_vals"][row, 4000:] = 0
     project.save_npz(arrays)
 
 
@@ -276,6 +276,15 @@ def test_people_are_told_in_a_line_and_its_reasons(project: Project) -> None:
     )
     assert "  because features.hop_length: 64 -> 32" in done.out
     project.set(**{"features.hop_length": 64})
+
+
+def test_a_cache_too_small_to_keep_what_is_promised(project: Project) -> None:
+    edit_clip(project, 99)
+    for size, told in (("20GB", ""), ("1MB", "note: with ")):
+        done = project.run("features", "explain", "--cache-size", size)
+        assert done.code == 0, done.err
+        assert "1 of " in done.out
+        assert done.err[: len("note: with ")] == told
 
 
 def test_without_any_data(make_repository: Callable[[], Project]) -> None:
