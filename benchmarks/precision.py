@@ -57,7 +57,7 @@ def main() -> None:
 def measure(folder: Path, model: str, precision: str, seed: int, epochs: int) -> tuple[float, float]:
     """Clips a second of the training steps, and the accuracy of the best epoch on the validation set."""
     settings = msgspec.to_builtins(read_section("train", TrainSpec))
-    spec = TrainSpec(**settings | {"precision": precision, "seed": seed, "epochs": epochs})
+    spec = msgspec.convert(settings | {"precision": precision, "seed": seed, "epochs": epochs}, TrainSpec)
     path = folder / "train.zarr"
     store = FeatureStore.open(path)
     timings: list[Timing] = []

@@ -1,6 +1,7 @@
 """What makes two shards the same: their clips, the settings, and the version of the code that computes them."""
 
 import hashlib
+import json
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -92,7 +93,8 @@ def settings_hash(*parts: Struct) -> str:
     *parts : Struct
         Settings of features, if it holds any; then those of the store, and the version of what makes it.
     """
-    return hashlib.blake2b(msgspec.json.encode(parts, order="sorted"), digest_size=16).hexdigest()
+    values = msgspec.to_builtins(parts)
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def shard_key(settings: str, digests: NDArray[np.uint8]) -> str:

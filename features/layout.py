@@ -11,9 +11,9 @@ class StoreSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How features lie on disk; changes no number of theirs but through ``dtype``."""
 
     dtype: Literal["float32", "float16"]
-    chunk_clips: Annotated[int, Meta(ge=1)]
+    chunk_clips: Annotated[int, Meta(ge=1, le=10**12)]
     """Clips that are compressed, read and shuffled together."""
-    shard_clips: Annotated[int, Meta(ge=1)]
+    shard_clips: Annotated[int, Meta(ge=1, le=10**12)]
     """Clips in one file, which one task computes and writes; a multiple of ``chunk_clips``."""
     codec: Codec
 

@@ -4,6 +4,7 @@ The manifest lies in the store as ``manifest.json`` and carries a checksum of it
 that after damage to either copy the other tells how the store was made.
 """
 
+import json
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,8 @@ GROUP = "zarr.json"
 """Metadata of the whole store."""
 COLUMNS = ("label", "source_row", "digest")
 """Arrays that no two sets have in common."""
+SENSELESS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a document raises that is damaged."""
 
 
 class ManifestError(Exception):
@@ -35,7 +38,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def write(self, store: Path) -> None:
         """Write it into the folder of a store."""
-        (store / NAME).write_bytes(_sealed(msgspec.to_builtins(self)))
+        files = {name: {"size": known.size, "digest": known.digest} for name, known in self.files.items()}
+        (store / NAME).write_text(_sealed({**msgspec.to_builtins(self), "files": files}))
 
     @classmethod
     def read(cls, store: Path) -> Self:
@@ -47,13 +51,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             If it is not there, differs in any byte from what was written, or was written for another store.
         """
         try:
-            text = (store / NAME).read_bytes()
-            body = msgspec.json.decode(text)
+            text = (store / NAME).read_text()
+            body = json.loads(text)
             del body["digest"]
             manifest = msgspec.convert(body, cls)
         except (FileNotFoundError, NotADirectoryError):
             raise ManifestError("is missing") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, *SENSELESS):
             raise ManifestError("cannot be read") from None
         if text != _sealed(body):
             raise ManifestError("is not what was written")
@@ -68,15 +72,22 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             if checksum_of(group) == self.files[GROUP]:
                 return False
             names = [name.split("/") for name in self.files if name != GROUP]
-            if msgspec.json.decode(group)["consolidated_metadata"]["metadata"].keys() != {array for array, *_ in names}:
+            if json.loads(group)["consolidated_metadata"]["metadata"].keys() != {array for array, *_ in names}:
                 return True
             columns = ["/".join(name) for name in names if name[0] in COLUMNS and name[-1] != "zarr.json"]
             return all(checksum_of((store / name).read_bytes()) != self.files[name] for name in columns)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # what is damaged says nothing of it
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ):  # what is damaged says nothing of it
             return False
 
 
-def _sealed(body: dict[str, Any]) -> bytes:
+def _sealed(body: dict[str, Any]) -> str:
     """The text of a manifest, with a checksum of what it says."""
-    digest = xxhash.xxh3_128_hexdigest(msgspec.json.encode(body, order="sorted"))
-    return msgspec.json.format(msgspec.json.encode({**body, "digest": digest}, order="sorted"), indent=1) + b"\n"
+    digest = xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())
+    return json.dumps({**body, "digest": digest}, indent=1, sort_keys=True) + "\n"

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from features.cache import ShardCache
@@ -159,7 +158,7 @@ def cost_of(sample: NDArray[np.float32], spec: FeatureSpec, layout: StoreSpec, c
     file = io.BytesIO()
     chunk_clips = min(layout.chunk_clips, len(sample))
     shard_clips = len(sample) // chunk_clips * chunk_clips
-    one_shard = replace(layout, chunk_clips=chunk_clips, shard_clips=shard_clips)
+    one_shard = msgspec.structs.replace(layout, chunk_clips=chunk_clips, shard_clips=shard_clips)
     chunks = shard_ranges(shard_clips, chunk_clips)
     started = time.perf_counter()
     written = write_shard(file, (transform(sample[start:stop], spec) for start, stop in chunks), one_shard)

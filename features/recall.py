@@ -18,7 +18,7 @@ import numpy as np
 from features.audit import DIGEST_BYTES, Audit
 from features.cache import ShardCache
 from features.file_state import FileState
-from features.fingerprint import audit_version
+from features.fingerprint import audit_version, settings_hash
 from features.shard import checksum_of
 
 KEPT = 8
@@ -94,7 +94,7 @@ class AuditCache:
 
 def _key(state: FileState) -> str:
     known = (state.device, state.inode, state.size, state.modified_ns, state.changed_ns)
-    return hashlib.blake2b(f"{known} {audit_version()}".encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(f"{known} {settings_hash(audit_version())}".encode(), digest_size=16).hexdigest()
 
 
 def _encoded(audit: Audit) -> bytes:

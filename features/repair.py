@@ -136,7 +136,7 @@ def _attributes(path: Path) -> dict[str, Any]:
         pass
     try:
         return attributes_in(path)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, RecursionError):
         raise InputError(
             f"neither {MANIFEST} nor zarr.json of {path} can be read, so nobody knows how it was made; delete it and "
             "run dvc repro"

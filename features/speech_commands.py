@@ -104,7 +104,7 @@ def decode(name: str, content: bytes) -> NDArray[np.float32]:
             f"{name} is not readable audio ({error.error_string.strip()}); expected a wav file, so replace or remove it"
         ) from None
     if not samples.size:
-        raise InputError(f"{name} holds no sound; expected up to a second of it, so replace or remove it")
+        raise InputError(f"{name} holds no sound; expected a recording, so replace or remove it")
     return np.asarray(soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ, quality="HQ"), np.float32)
 
 

@@ -1,6 +1,6 @@
 """A network that learns: its optimizer, and the steps that are taken with both."""
 
-import math
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ class TrainSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     batch_size: Annotated[int, Meta(ge=2)]
     epochs: Annotated[int, Meta(ge=1)]
-    learning_rate: Annotated[float, Meta(gt=0)]
+    learning_rate: Annotated[float, Meta(gt=0, le=sys.float_info.max)]
     """Adam's step size; with the cosine schedule, the largest."""
     schedule: Literal["cosine", "constant"]
     """``cosine`` rises from 0 in the first tenth of the steps and falls towards 0 in the others."""
@@ -35,10 +35,6 @@ class TrainSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     """``auto``: the fastest precision that is known to learn on the device; see :func:`choose_precision`."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)]
-
-    def __post_init__(self) -> None:
-        if math.isinf(self.learning_rate):
-            raise ValueError("learning_rate is infinite; expected a number above 0 that is not")
 
 
 def balanced_weights(clips_of_words: NDArray[np.int64]) -> NDArray[np.float32]:

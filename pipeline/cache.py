@@ -78,7 +78,7 @@ def parse_size(text: str) -> int:
     """
     if text.strip() == "0":
         return 0
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT])B?\s*", text)
+    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([kKMGT])B?\s*", text)
     if not found:
         raise InputError(f"the cache size is {text!r}; expected a number and a unit, such as 20GB or 500MB")
     return int(float(found[1]) * UNITS[found[2].replace("K", "k")])

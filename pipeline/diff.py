@@ -18,14 +18,15 @@ from pipeline.stage import say
 
 
 def command(
-    first: Annotated[Path, typer.Argument(parser=locate, metavar="STORE", help="A feature store.")],
-    second: Annotated[Path, typer.Argument(parser=locate, metavar="STORE", help="Another one.")],
+    store: Annotated[str, typer.Argument(help="A feature store.")],
+    other: Annotated[str, typer.Argument(help="Another one.")],
     sample: Annotated[
         int, typer.Option(min=1, help="Clips to compare one by one where the stores are in different order.")
     ] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
     """How two feature stores differ: settings, rows, words, distribution, and clip by clip where they share rows."""
+    first, second = locate(store), locate(other)
     with reachable(first, second):
         stores = _open(first), _open(second)
         with progress("comparing", stores[0].clips + stores[1].clips) as advance:

@@ -30,12 +30,7 @@ TO = Path("inspected")
 
 
 def command(
-    store: Annotated[
-        Path,
-        typer.Argument(
-            parser=locate, metavar="STORE", help="A store, such as data/features/train.zarr or data/split/train.zarr."
-        ),
-    ],
+    store: Annotated[str, typer.Argument(help="A store, such as data/features/train.zarr or data/split/train.zarr.")],
     clip: Annotated[int | None, typer.Option(min=0, help="Show this clip, by its number in the store.")] = None,
     word: Annotated[str | None, typer.Option(help="Show clips of this word.")] = None,
     sample: Annotated[
@@ -57,8 +52,9 @@ def command(
         raise InputError("--sample and --seed choose among the clips of a word; expected --word with them, such as yes")
     if clip is None and word is None and to is not None:
         raise InputError("--to is where pictures and sound go; expected --word or --clip with it, to say of what")
-    with reachable(store):
-        _inspect(store, clip, word, sample or SAMPLE, seed or 0, to or TO, as_json)
+    path = locate(store)
+    with reachable(path):
+        _inspect(path, clip, word, sample or SAMPLE, seed or 0, to or TO, as_json)
 
 
 def _inspect(path: Path, clip: int | None, word: str | None, sample: int, seed: int, to: Path, as_json: bool) -> None:

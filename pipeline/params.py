@@ -1,13 +1,12 @@
 """Reading params.yaml: one section at a time, into a frozen spec."""
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
-from msgspec import Struct, ValidationError, inspect
+from msgspec import Struct, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -15,10 +14,6 @@ from features.errors import InputError
 
 PARAMS = Path("params.yaml")
 SECTIONS = ("data", "synthesize", "split", "features", "store", "train", "models")
-
-MISSING = re.compile(r"Object missing required field `(\w+)`")
-INVALID = re.compile(r".* - at `\$\.(\w+)`")
-"""How msgspec names the setting that it complains of."""
 
 Spec = TypeVar("Spec", bound=Struct)
 
@@ -58,10 +53,18 @@ def read_section(dotted: str, spec: type[Spec]) -> Spec:
             f"{path} in {PARAMS} is {section!r}; expected settings {', '.join(spec.__struct_fields__)} under it"
         )
     _refuse_unknown(section, spec.__struct_fields__, f"{path}.")
+    for field in msgspec.structs.fields(spec):
+        if field.name not in section:
+            raise InputError(f"{PARAMS} lacks the setting {path}.{field.name}; add it")
+        try:
+            msgspec.convert(section[field.name], field.type)
+        except ValidationError:
+            wrong = f"{path}.{field.name} in {PARAMS} is {section[field.name]!r}"
+            raise InputError(f"{wrong}; expected {_expected(field.type)}") from None
     try:
         return msgspec.convert(section, spec)
     except ValidationError as error:
-        raise InputError(_describe(str(error), path, section, spec)) from None
+        raise InputError(f"{path} in {PARAMS}: {error}") from None
 
 
 def refuse_edited_settings(used: Mapping[str, Struct]) -> None:
@@ -103,6 +106,8 @@ def _load() -> Any:
         raise InputError(f"{PARAMS} is not valid YAML: {error.problem}{where}; mend that line") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{PARAMS} is not text that YAML allows ({error}); save it as UTF-8") from None
+    except (ValueError, KeyError) as error:  # what is written like a date, say, and is none
+        raise InputError(f"{PARAMS} holds something that is no value ({error}); mend it") from None
 
 
 def _refuse_unknown(section: Any, valid: Iterable[str], prefix: str) -> None:
@@ -114,18 +119,6 @@ def _refuse_unknown(section: Any, valid: Iterable[str], prefix: str) -> None:
             raise InputError(f"{PARAMS} has an unknown setting {prefix}{key}; {meant}")
 
 
-def _describe(complaint: str, path: str, section: dict[str, Any], spec: type[Struct]) -> str:
-    """Put what msgspec complains of into one sentence that names the setting."""
-    if missing := MISSING.fullmatch(complaint):
-        return f"{PARAMS} lacks the setting {path}.{missing[1]}; add it"
-    invalid = INVALID.fullmatch(complaint)
-    if not invalid:
-        return f"{path} in {PARAMS}: {complaint}"
-    name = invalid[1]
-    (field,) = (field for field in msgspec.structs.fields(spec) if field.name == name)
-    return f"{path}.{name} in {PARAMS} is {section[name]!r}; expected {_expected(field.type)}"
-
-
 def _expected(annotation: Any) -> str:
     """What a setting may be, in words.
 
@@ -135,20 +128,20 @@ def _expected(annotation: Any) -> str:
     >>> from msgspec import Meta
     >>> _expected(Annotated[int, Meta(ge=2, le=8)])
     'a whole number, at least 2 and at most 8'
-    >>> _expected(Annotated[float, Meta(gt=0, lt=1)]), _expected(Literal["lz4", "none", "zstd"])
-    ('a number, above 0 and below 1', "'lz4', 'none' or 'zstd'")
+    >>> _expected(Annotated[float, Meta(gt=0, lt=1)]), _expected(Literal["none", "lz4", "zstd"])
+    ('a number, above 0 and below 1', "'none', 'lz4' or 'zstd'")
     """
-    kind = inspect.type_info(annotation)
+    kind = msgspec.inspect.type_info(annotation)
     match kind:
-        case inspect.LiteralType(values):
-            *others, last = map(repr, values)
+        case msgspec.inspect.LiteralType():
+            *others, last = map(repr, get_args(annotation))
             return f"{', '.join(others)} or {last}" if others else last
-        case inspect.BoolType():
+        case msgspec.inspect.BoolType():
             return "true or false"
-        case inspect.StrType():
+        case msgspec.inspect.StrType():
             return "text"
-        case inspect.IntType(gt, ge, lt, le) | inspect.FloatType(gt, ge, lt, le):
+        case msgspec.inspect.IntType(gt, ge, lt, le) | msgspec.inspect.FloatType(gt, ge, lt, le):
             bounds = {"above": gt, "at least": ge, "below": lt, "at most": le}
-            limits = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
-            return f"a {'whole ' if isinstance(kind, inspect.IntType) else ''}number, {limits}".rstrip(", ")
+            limits = " and ".join(f"{word} {bound:,}" for word, bound in bounds.items() if bound is not None)
+            return f"a {'whole ' if isinstance(kind, msgspec.inspect.IntType) else ''}number, {limits}"
     raise TypeError(f"no words for {kind}")

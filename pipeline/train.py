@@ -127,8 +127,9 @@ class Report:
         """Tell how an epoch went."""
         self._log(epoch)
         say(
-            f"train: {self._model} {epoch.epoch}/{self._epochs}  loss {epoch.loss:.3f} acc {epoch.accuracy:.3f}  "
-            f"val {epoch.val_loss:.3f} {epoch.val_accuracy:.3f}  {timing.seconds:.0f} s, {timing.waiting:.1%} waiting"
+            f"train: {self._model} {epoch.epoch}/{self._epochs}  loss {epoch.loss:.3f} val {epoch.val_loss:.3f}  "
+            f"acc {epoch.accuracy:.3f} val {epoch.val_accuracy:.3f}  "
+            f"{timing.seconds:.0f} s, {timing.waiting:.1%} waiting"
         )
         if timing.waiting > STARVED:
             note(

@@ -22,12 +22,7 @@ FAULTY = 1
 
 
 def command(
-    store: Annotated[
-        Path,
-        typer.Argument(
-            parser=locate, metavar="STORE", help="A store, such as data/features/train.zarr or data/split/train.zarr."
-        ),
-    ],
+    store: Annotated[str, typer.Argument(help="A store, such as data/features/train.zarr or data/split/train.zarr.")],
     repair: Annotated[bool, typer.Option("--repair", help="Compute again what is not right.")] = False,
     source: Annotated[
         Path | None,
@@ -38,22 +33,21 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
     """Check every file of a store against the checksum taken when it was made; exit code 1 if any is not right."""
-    if repair and is_elsewhere(store):
-        raise InputError(f"{store} lies elsewhere; expected a store on this machine to repair, so copy it here first")
-    with reachable(store), progress(f"verifying {store.name}", size_of(store), unit="bytes") as advance:
-        report = verify(store, workers=workers, advance=advance)
+    path = locate(store)
+    if repair and is_elsewhere(path):
+        raise InputError(f"{path} lies elsewhere; expected a store on this machine to repair, so copy it here first")
+    with reachable(path), progress(f"verifying {path.name}", size_of(path), unit="bytes") as advance:
+        report = verify(path, workers=workers, advance=advance)
     repaired: list[str] = []
     restored: list[Path] = []
     if repair and report.faults:
         # What is beside a link to it is not what is beside it.
-        itself = store.resolve() if store.is_symlink() or not store.name else store
+        itself = path.resolve() if path.is_symlink() or not path.name else path
         repaired = _repair(itself, source, cache_folder)
-        with progress(f"verifying {store.name}", size_of(store), unit="bytes") as advance:
-            after = verify(store, workers=workers, advance=advance)
+        with progress(f"verifying {path.name}", size_of(path), unit="bytes") as advance:
+            after = verify(path, workers=workers, advance=advance)
         if after.faults:
-            raise InputError(
-                f"{store} is still not right after repair ({after.faults[0]}); delete it and run dvc repro"
-            )
+            raise InputError(f"{path} is still not right after repair ({after.faults[0]}); delete it and run dvc repro")
     if repaired:
         restored = replace_damaged(itself, [itself / name for name in repaired if (itself / name).is_file()])
     if as_json:
@@ -75,18 +69,16 @@ def command(
         )
     else:
         for fault in report.faults:
-            say(f"{store}: {fault}")
+            say(f"{path}: {fault}")
         if not report.faults:
-            say(
-                f"verify: {counted(report.files, 'file')}, {report.bytes / 1e6:,.0f} MB of {store} are what was written"
-            )
+            say(f"verify: {counted(report.files, 'file')}, {report.bytes / 1e6:,.0f} MB of {path} are what was written")
         elif repair:
             if restored:
                 say(f"verify: DVC's cache held {len(restored)} of them damaged too, or none, and has them right now")
-            say(f"verify: repaired {counted(len(repaired), 'file')} of {store}: {', '.join(repaired)}")
+            say(f"verify: repaired {counted(len(repaired), 'file')} of {path}: {', '.join(repaired)}")
         else:
             many = counted(len(report.faults), "file") + (" is" if len(report.faults) == 1 else " are")
-            say(f"verify: {many} not right in {store}; {mending(store)}")
+            say(f"verify: {many} not right in {path}; {mending(path)}")
     if report.faults and not repair:
         raise typer.Exit(FAULTY)
 

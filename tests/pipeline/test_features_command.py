@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -205,3 +206,15 @@ def test_mistakes_are_one_sentence(project: Project, arguments: list[str], sente
     (line,) = done.err.strip().splitlines()
     assert line.startswith("error: ")
     assert sentence in line
+
+
+def test_a_set_whose_shards_are_cached_imports_little(project: Project) -> None:
+    """Importing is most of what such a run takes."""
+    stage = [sys.executable, "-X", "importtime", "-m", "pipeline.featurize", "test"]
+    for _ in range(2):
+        done = project.run(*stage)
+        assert done.code == 0, done.err
+    assert ", 0 shards computed" in done.out
+    loaded = {line.rsplit("|")[-1].strip().split(".")[0] for line in done.err.splitlines() if "import time:" in line}
+    assert {"numpy", "msgspec", "typer"} <= loaded
+    assert not loaded & {"dask", "ducc0", "librosa", "numba", "numcodecs", "pydantic", "rich", "scipy", "zarr"}
