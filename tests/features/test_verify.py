@@ -94,6 +94,8 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda s: (s / "manifest.json").unlink(), "manifest.json is missing"),
     (lambda s: flip(s / "manifest.json", 400), "manifest.json"),
     (lambda s: doctor(s / "manifest.json", '"size": ', '"size":  '), "manifest.json is not what was written"),
+    (lambda s: (s / "manifest.json").write_text("[" * 10**5), "manifest.json cannot be read"),
+    (lambda s: (s / "zarr.json").write_text("[" * 10**5), "zarr.json is 100000 bytes long"),
     (lambda s: shutil.rmtree(s / "features"), "features/c.3.0.0 is missing"),
     (lambda s: ((s / shard(3)).unlink(), (s / shard(3)).mkdir()), "features/c.3.0.0 cannot be read (Is a directory)"),
     (lambda s: (shutil.rmtree(s / "label"), (s / "label").write_bytes(b"")), "label/c/0 is missing"),
