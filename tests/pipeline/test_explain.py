@@ -76,6 +76,16 @@ def relabel(project: Project) -> None:
     project.save_npz(arrays)
 
 
+def test_a_cache_too_small_to_keep_what_is_promised(project: Project) -> None:
+    edit_clip(project, 99)
+    for size, told in (("20GB", ""), ("1MB", "note: with ")):
+        done = project.run("features", "explain", "--cache-size", size)
+        assert done.code == 0, done.err
+        assert "1 of 15 shards to compute, 14 to reuse" in done.out
+        assert done.err[: len("note: with ")] == told
+    agrees(explain(project), repro(project))
+
+
 # what changes                                                 | shards computed | what is said to be the reason
 CHANGES: list[tuple[Callable[[Project], object], int | None, str]] = [
     (lambda p: None, 0, ""),
@@ -276,15 +286,6 @@ def test_people_are_told_in_a_line_and_its_reasons(project: Project) -> None:
     )
     assert "  because features.hop_length: 64 -> 32" in done.out
     project.set(**{"features.hop_length": 64})
-
-
-def test_a_cache_too_small_to_keep_what_is_promised(project: Project) -> None:
-    edit_clip(project, 99)
-    for size, told in (("20GB", ""), ("1MB", "note: with ")):
-        done = project.run("features", "explain", "--cache-size", size)
-        assert done.code == 0, done.err
-        assert "1 of " in done.out
-        assert done.err[: len("note: with ")] == told
 
 
 def test_without_any_data(make_repository: Callable[[], Project]) -> None:
