@@ -8,7 +8,10 @@ Codec = Literal["none", "lz4", "zstd"]
 
 
 class StoreSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How features lie on disk; changes no number of theirs but through ``dtype``."""
+    """How features lie on disk; changes no number of theirs but through ``dtype``.
+
+    ``msgspec.convert`` checks what it is given; made directly, it is trusted.
+    """
 
     dtype: Literal["float32", "float16"]
     chunk_clips: Annotated[int, Meta(ge=1, le=10**12)]

@@ -76,14 +76,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 return True
             columns = ["/".join(name) for name in names if name[0] in COLUMNS and name[-1] != "zarr.json"]
             return all(checksum_of((store / name).read_bytes()) != self.files[name] for name in columns)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-        ):  # what is damaged says nothing of it
+        except (OSError, *SENSELESS):  # what is damaged says nothing of it
             return False
 
 

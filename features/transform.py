@@ -23,7 +23,7 @@ WINDOWS: dict[str, Callable[[int], NDArray[np.float64]]] = {
 
 
 class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is computed from a clip."""
+    """What is computed from a clip. ``msgspec.convert`` checks what it is given; made directly, it is trusted."""
 
     kind: Literal["magnitude"]
     """``magnitude``: the absolute value of the short-time Fourier transform, linear, not compressed."""
