@@ -39,7 +39,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def write(self, store: Path) -> None:
         """Write it into the folder of a store."""
         files = {name: {"size": known.size, "digest": known.digest} for name, known in self.files.items()}
-        (store / NAME).write_text(_sealed({**msgspec.to_builtins(self), "files": files}))
+        (store / NAME).write_bytes(_sealed({**msgspec.to_builtins(self), "files": files}))
 
     @classmethod
     def read(cls, store: Path) -> Self:
@@ -51,15 +51,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             If it is not there, differs in any byte from what was written, or was written for another store.
         """
         try:
-            text = (store / NAME).read_text()
-            body = json.loads(text)
+            content = (store / NAME).read_bytes()  # as text, a byte that became a carriage return would be a newline
+            body = json.loads(content)
             del body["digest"]
             manifest = msgspec.convert(body, cls)
         except (FileNotFoundError, NotADirectoryError):
             raise ManifestError("is missing") from None
         except (OSError, *SENSELESS):
             raise ManifestError("cannot be read") from None
-        if text != _sealed(body):
+        if content != _sealed(body):
             raise ManifestError("is not what was written")
         if manifest._of_another(store):
             raise ManifestError("is that of another store")
@@ -80,7 +80,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             return False
 
 
-def _sealed(body: dict[str, Any]) -> str:
-    """The text of a manifest, with a checksum of what it says."""
+def _sealed(body: dict[str, Any]) -> bytes:
+    """The bytes of a manifest, with a checksum of what it says."""
     digest = xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())
-    return json.dumps({**body, "digest": digest}, indent=1, sort_keys=True) + "\n"
+    return (json.dumps({**body, "digest": digest}, indent=1, sort_keys=True) + "\n").encode()

@@ -94,6 +94,7 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda s: (s / "manifest.json").unlink(), "manifest.json is missing"),
     (lambda s: flip(s / "manifest.json", 400), "manifest.json"),
     (lambda s: doctor(s / "manifest.json", '"size": ', '"size":  '), "manifest.json is not what was written"),
+    (lambda s: doctor(s / "manifest.json", "\n", "\r"), "manifest.json is not what was written"),
     (lambda s: (s / "manifest.json").write_text("[" * 10**5), "manifest.json cannot be read"),
     (lambda s: (s / "zarr.json").write_text("[" * 10**5), "zarr.json is 100000 bytes long"),
     (lambda s: shutil.rmtree(s / "features"), "features/c.3.0.0 is missing"),
@@ -297,9 +298,10 @@ def test_repairs_at_once_take_turns(made: Path, store: Path) -> None:
 
 def test_both_records_gone(made: Path, store: Path) -> None:
     (store / "manifest.json").unlink()
-    (store / "zarr.json").unlink()
-    with pytest.raises(InputError, match="nobody knows how it was made; delete it and run dvc repro"):
-        repair_features(store, made / "w.zarr", ShardCache(made / "cache"))
+    for damage in (lambda record: record.write_text("[" * 10**5), lambda record: record.unlink()):
+        damage(store / "zarr.json")
+        with pytest.raises(InputError, match="nobody knows how it was made; delete it and run dvc repro"):
+            repair_features(store, made / "w.zarr", ShardCache(made / "cache"))
 
 
 def test_what_is_no_store(tmp_path: Path) -> None:
