@@ -47,6 +47,7 @@ MISTAKES = [
     ("split.seed", 0.5, "split", "split.seed in params.yaml is 0.5; expected a whole number, at least 0$"),
     ("split.test_fraction", 0.95, "split", "split in params.yaml: .* leave an empty train set"),
     ("store.chunk_clips", 100, "store", "shard_clips 256 is not a multiple of chunk_clips 100"),
+    ("store.shard_clips", 32 * 10**20, "store", "expected a whole number, at least 1 and at most 1,000,000,000,000$"),
     ("store.codec", "lz5", "store", "store.codec in params.yaml is 'lz5'; expected 'none', 'lz4' or 'zstd'$"),
     ("train.epochs", True, "train", "train.epochs in params.yaml is True; expected a whole number, at least 1$"),
     ("models.base.dropout", None, "models.base", "dropout in params.yaml is None; expected a number, at least 0 and b"),
