@@ -388,6 +388,8 @@ def write_npz(
     blocks: Iterable[NDArray[np.float32]],
     words: Iterable[str],
     groups: Iterable[str],
+    *,
+    maker: str = "",
 ) -> None:
     """Write an npz of clips as they come.
 
@@ -402,6 +404,8 @@ def write_npz(
         Samples in [-1, 1].
     words, groups : iterables of str
         One a clip; read only after the last block.
+    maker : str
+        Recorded in the zip's comment with a checksum of its directory, for :func:`is_made_by`.
 
     Raises
     ------
@@ -421,3 +425,22 @@ def write_npz(
         for name, text in (("label_vals", words), ("group_vals", groups)):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
                 np.lib.format.write_array(member, np.array(list(text)).reshape(clips, 1), allow_pickle=False)
+        if maker:
+            archive.comment = _signature(archive, maker)
+
+
+def is_made_by(path: Path, maker: str) -> bool:
+    """Whether :func:`write_npz` wrote a file for this maker and its list of members is unchanged since.
+
+    A file that is saved again or appended to is its owner's.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == _signature(archive, maker)
+    except (OSError, *UNREADABLE):
+        return False
+
+
+def _signature(archive: zipfile.ZipFile, maker: str) -> bytes:
+    members = [(info.filename, info.file_size, info.CRC) for info in archive.infolist()]
+    return f"{maker} {zlib.crc32(repr(members).encode()):08x}".encode()

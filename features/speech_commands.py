@@ -8,9 +8,7 @@ names inside an archive are only ever taken apart, never opened or written to.
 
 import io
 import re
-import tarfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +17,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from features.archive import read_archive
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
 from features.errors import InputError
 
@@ -108,13 +107,15 @@ def decode(name: str, content: bytes) -> NDArray[np.float32]:
     return np.asarray(soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ, quality="HQ"), np.float32)
 
 
-def read_recordings(source: Path) -> Iterator[Recording]:
+def read_recordings(source: Path, note: Callable[[str], None] = lambda line: None) -> Iterator[Recording]:
     """Read every clip of a Speech Commands archive or folder, in the order they lie there.
 
     Parameters
     ----------
     source : Path
-        A ``.tar.gz`` archive, read as a stream, or a folder.
+        A ``.tar.gz`` archive (or ``.tar``, ``.tar.bz2``, ``.tar.xz``), read as a stream, or a folder.
+    note : callable
+        Told what else the user should know of the source, in sentences.
 
     Yields
     ------
@@ -128,7 +129,7 @@ def read_recordings(source: Path) -> Iterator[Recording]:
     if source.is_dir():
         files = _folder_files(source)
     elif source.is_file():
-        files = _archive_files(source)
+        files = _archive_files(source, note)
     else:
         raise InputError(f"{source} does not exist; expected a Speech Commands archive (.tar.gz) or folder")
     for folder, file, content in files:
@@ -145,22 +146,11 @@ def _folder_files(source: Path) -> Iterator[tuple[str, str, bytes]]:
         yield path.parent.name, path.name, path.read_bytes()
 
 
-def _archive_files(source: Path) -> Iterator[tuple[str, str, bytes]]:
-    try:
-        with tarfile.open(source, "r|*") as archive:
-            for member in archive:
-                archive.members = []  # type: ignore[attr-defined]  # a stream does not go back, but would remember all it has passed
-                path = PurePosixPath(member.name)
-                if not member.isfile() or path.suffix != ".wav" or len(path.parts) < 2:
-                    continue
-                if member.size > LARGEST_FILE_BYTES:
-                    raise InputError(f"{member.name} in {source} has {member.size} bytes; expected a short wav file")
-                content = archive.extractfile(member)
-                if content is not None:
-                    yield path.parts[-2], path.name, content.read()
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise InputError(
-            f"{source} is not a readable archive ({error}); expected Speech Commands as a .tar.gz, so download it again"
-        ) from None
+def _archive_files(source: Path, note: Callable[[str], None]) -> Iterator[tuple[str, str, bytes]]:
+    for member, content in read_archive(source, note):
+        path = PurePosixPath(member.name)
+        if content is None or path.suffix != ".wav" or len(path.parts) < 2:
+            continue
+        if member.size > LARGEST_FILE_BYTES:
+            raise InputError(f"{member.name} in {source} has {member.size:,} bytes; expected a short wav file")
+        yield path.parts[-2], path.name, content.read()

@@ -1,6 +1,7 @@
 """Command ``import_speech_commands``: turn a Speech Commands archive or folder into an npz for ``data.npz``."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,22 +12,26 @@ from numpy.typing import NDArray
 from features.corpus import CLIP_SAMPLES, WORDS
 from features.errors import InputError
 from features.npz import write_npz
-from features.publish import publish, scratch
+from features.publish import publish, refuse_existing
 from features.speech_commands import read_recordings
 from pipeline.progress import Advance, progress
-from pipeline.stage import run, say
+from pipeline.stage import note, note_waiting, run, say
 
 
 def main(
     source: Annotated[Path, typer.Argument(help="Speech Commands: a .tar.gz archive or a folder.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.npz", help="The npz to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT.npz if it is a file.")] = False,
 ) -> None:
     """Write the clips of SOURCE to OUT.npz: 8 kHz, one second, twelve labels, sorted by word, speakers named."""
     words: list[str] = []
     groups: list[str] = []
-    with publish(out) as (aside,), scratch(out.with_name(f"{out.stem}.samples")) as samples:
+    if out.exists() and source.exists() and out.samefile(source):
+        raise InputError(f"{out} is the source itself; expected another file to write, so choose another name")
+    with publish(out, guard=partial(refuse_existing, force=force), waiting=note_waiting) as (aside,):
+        samples = aside.with_name("samples")
         with open(samples, "wb") as unsorted, progress("importing", None) as advance:
-            for recording in read_recordings(source):
+            for recording in read_recordings(source, note):
                 unsorted.write(recording.clip.astype("<f4").data)
                 words.append(recording.word)
                 groups.append(recording.group)

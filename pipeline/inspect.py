@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from features.corpus import WORDS
 from features.errors import InputError
 from features.inspection import inspect
 from features.location import locate, reachable
+from features.publish import publish, refuse_existing
 from features.store import FeatureStore, Store, WaveformStore, open_store
 from pipeline.progress import progress
 from pipeline.stage import counted, note, say
@@ -40,6 +42,7 @@ def command(
     to: Annotated[
         Path | None, typer.Option(help=f"Folder for pictures (.png) and sound (.wav); {TO} by default.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace pictures and sound that lie in that folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
     """What is in a store: size, settings, words, values, suspicious clips; or single clips to look at and hear.
@@ -54,22 +57,19 @@ def command(
         raise InputError("--to is where pictures and sound go; expected --word or --clip with it, to say of what")
     path = locate(store)
     with reachable(path):
-        _inspect(path, clip, word, sample or SAMPLE, seed or 0, to or TO, as_json)
-
-
-def _inspect(path: Path, clip: int | None, word: str | None, sample: int, seed: int, to: Path, as_json: bool) -> None:
-    opened = open_store(path)
-    waveforms = _waveforms_of(opened)
-    if clip is None and word is None:
+        opened = open_store(path)
+        waveforms = _waveforms_of(opened)
+        if clip is not None or word is not None:
+            clips = _choose(opened, clip, word, sample or SAMPLE, seed or 0)
+            guard = partial(refuse_existing, force=force or to is None)  # the default folder is ours
+            shown = _show(opened, waveforms, clips, to or TO, guard, picture=not as_json)
+            if as_json:
+                say(json.dumps(shown, indent=2))
+            return
         passes = 2 if isinstance(opened, FeatureStore) and waveforms else 1
         with progress(f"inspecting {path.name}", passes * opened.clips) as advance:
             found = _describe(opened, waveforms, advance)
-        say(json.dumps(found, indent=2)) if as_json else _print(found)
-        return
-    clips = _choose(opened, clip, word, sample, seed)
-    shown = _show(opened, waveforms, clips, to, picture=not as_json)
-    if as_json:
-        say(json.dumps(shown, indent=2))
+    say(json.dumps(found, indent=2)) if as_json else _print(found)
 
 
 def _waveforms_of(store: FeatureStore | WaveformStore) -> WaveformStore | None:
@@ -181,9 +181,15 @@ def _choose(store: Store, clip: int | None, word: str | None, sample: int, seed:
 
 
 def _show(
-    store: FeatureStore | WaveformStore, waveforms: WaveformStore | None, clips: list[int], to: Path, *, picture: bool
+    store: FeatureStore | WaveformStore,
+    waveforms: WaveformStore | None,
+    clips: list[int],
+    to: Path,
+    guard: Callable[[Path], None],
+    *,
+    picture: bool,
 ) -> list[dict[str, Any]]:
-    """Write pictures and sound of clips, and draw the first few in the terminal."""
+    """Write pictures and sound of clips, and draw the first few in the terminal; ``guard`` protects what is there."""
     from features import pictures  # matplotlib takes longer to import than most of what is asked for
 
     if to.exists() and not to.is_dir():
@@ -196,37 +202,42 @@ def _show(
     values = np.concatenate([store.read(clip, clip + 1) for clip in clips]).astype(np.float32)
     titles = [f"{WORDS[labels[clip]]}, clip {clip}, row {rows[clip]}" for clip in clips]
     names = [f"{store.path.stem}-{WORDS[labels[clip]]}-{clip}" for clip in clips]
+    pngs = [to / f"{name}.png" for name in names]
+    wavs = [to / f"{name}.wav" for name in names] if waveforms is not None else []
+    sheet = to / f"{store.path.stem}-{WORDS[labels[clips[0]]]}.png"
+    for path in (*pngs, *wavs, *([sheet] if len(clips) > 1 else [])):
+        guard(path)  # before the first is written
     console = Console()
     width = max(8, min(64, shutil.get_terminal_size().columns - 12))
 
     def draw(path: Path, chosen: Any, named: list[str]) -> None:
-        if isinstance(store, FeatureStore):
-            pictures.draw_spectrograms(path, chosen, store.axes, named)
-        else:
-            pictures.draw_waveforms(path, chosen, named)
+        with publish(path, guard=guard) as (staged,):
+            if isinstance(store, FeatureStore):
+                pictures.draw_spectrograms(staged, chosen, store.axes, named)
+            else:
+                pictures.draw_waveforms(staged, chosen, named)
 
     shown = []
-    for at, (clip, name, title) in enumerate(zip(clips, names, titles, strict=True)):
-        png, wav = to / f"{name}.png", to / f"{name}.wav"
+    for at, (clip, png, title) in enumerate(zip(clips, pngs, titles, strict=True)):
         draw(png, values[at : at + 1], [title])
         if waveforms is not None:
-            pictures.write_wav(wav, waveforms.read(clip, clip + 1)[0])
+            with publish(wavs[at], guard=guard) as (staged,):
+                pictures.write_wav(staged, waveforms.read(clip, clip + 1)[0])
         shown.append(
             {
                 "clip": clip,
                 "word": WORDS[labels[clip]],
                 "source_row": int(rows[clip]),
                 "picture": str(png),
-                "sound": str(wav) if waveforms is not None else None,
+                "sound": str(wavs[at]) if waveforms is not None else None,
             }
         )
         if picture:
             say(f"{title}:")
             if isinstance(store, FeatureStore) and console.is_terminal and at < TERMINAL_PICTURES:
                 console.print(pictures.blocks(values[at], store.axes, columns=width))
-            say("  " + ", ".join(map(str, [png] if waveforms is None else [png, wav])))
+            say("  " + ", ".join(map(str, [png, *wavs[at : at + 1]])))
     if len(clips) > 1:
-        sheet = to / f"{store.path.stem}-{shown[0]['word']}.png"
         draw(sheet, values[:SHEET_CLIPS], titles[:SHEET_CLIPS])
         if picture:
             say(f"{'side by side' if len(clips) <= SHEET_CLIPS else f'the first {SHEET_CLIPS} side by side'}: {sheet}")

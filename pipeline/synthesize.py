@@ -7,14 +7,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.demo_corpus import SynthesizeSpec, human_variants, synthesize
+from features.errors import InputError
 from features.espeak import open_voice, variants
-from features.npz import write_npz
-from features.publish import publish
+from features.npz import is_made_by, write_npz
+from features.publish import publish, refuse_foreign
 from pipeline.params import read_section, refuse_edited_settings
 from pipeline.progress import progress
 from pipeline.stage import note_waiting, refuse_edited_code, run, say
 
 OUTPUT = Path("data/demo/speech_wav_8000.npz")
+MAKER = "spoken-words synthesize"
+
+
+def refuse_own_file(output: Path) -> None:
+    """Refuse to replace an npz that somebody else put in the demo corpus's place.
+
+    Raises
+    ------
+    InputError
+        If a file stands there that this stage did not write.
+    """
+    refuse_foreign(output)
+    if output.exists() and not is_made_by(output, MAKER):
+        raise InputError(
+            f"{output} is not the demo corpus that this stage wrote, and it stays as it is; expected your own npz "
+            f"under another path, so move it (mv {output} .) and set data.npz to that path in params.yaml"
+        )
 
 
 def main() -> None:
@@ -24,7 +42,7 @@ def main() -> None:
     speakers: list[str] = []
     with (
         open_voice() as voice,
-        publish(OUTPUT, waiting=note_waiting) as (aside,),
+        publish(OUTPUT, guard=refuse_own_file, waiting=note_waiting) as (aside,),
         progress("speaking", spec.clips) as advance,
     ):
 
@@ -35,7 +53,7 @@ def main() -> None:
                 advance(1)
                 yield clip[np.newaxis]
 
-        write_npz(aside, spec.clips, blocks(), words, speakers)
+        write_npz(aside, spec.clips, blocks(), words, speakers, maker=MAKER)
         refuse_edited_settings({"synthesize": spec})
         refuse_edited_code()
     voices = {speaker for word, speaker in zip(words, speakers, strict=True) if word != "silence"}
