@@ -38,7 +38,7 @@ def refuse_foreign(target: Path) -> None:
     --------
     >>> refuse_foreign(Path("/dev/null"))
     Traceback (most recent call last):
-    features.errors.InputError: /dev/null is a device; expected a place for a new file, so write to another path
+    features.errors.InputError: /dev/null is a device; expected nothing or a file, so choose another path
     """
     kind = _kind(target)
     if kind is None or (kind == "file" and target.suffix != ".zarr"):
@@ -54,7 +54,7 @@ def refuse_foreign(target: Path) -> None:
         return
     if target.suffix == ".zarr":
         raise InputError(f"{target} is a {kind}; expected nothing or a store made here, so move it away or delete it")
-    raise InputError(f"{target} is a {kind}; expected a place for a new file, so write to another path")
+    raise InputError(f"{target} is a {kind}; expected nothing or a file, so choose another path")
 
 
 def refuse_existing(target: Path, *, force: bool) -> None:

@@ -18,12 +18,19 @@ from numpy.typing import NDArray
 from models.checkpoint import Checkpoint
 from models.devices import choose_strategy
 from models.learner import Learner, TrainSpec
+from models.memory import free_bytes, largest_batch
 from models.networks import LOG_OFFSET, NetworkSpec
 
+RUNAWAY = 10
+"""Validation loss of a diverged training, in multiples of what guessing gives: the log of the number of words."""
 STATISTICS_CLIPS = 2048
 """Clips that mean and variance of the log magnitudes are taken over."""
 CHECKPOINT_S = 30.0
 """Seconds between two checkpoints: what a kill costs at most."""
+
+
+class TrainingError(Exception):
+    """Settings that a network cannot be trained with; the message says in a sentence what to change."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,11 @@ class Progress:
     def best(self) -> Epoch:
         """The epoch of least validation loss."""
         return min(self.history, key=lambda epoch: (math.isnan(epoch.val_loss), epoch.val_loss))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the weights are NaN, from which no later epoch recovers."""
+        return bool(self.history) and math.isnan(self.history[-1].val_loss)
 
     def patience_is_over(self, epochs: int) -> bool:
         """Whether so many epochs have gone by since the best."""
@@ -156,15 +168,26 @@ def train(
     Returns
     -------
     Trained
+
+    Raises
+    ------
+    TrainingError
+        If a batch is larger than the training set or than memory allows, or the loss diverges.
     """
     strategy = strategy or choose_strategy()
-    steps = max(1, int(clips_of_words.sum()) // spec.batch_size)
+    clips = int(clips_of_words.sum())
+    if spec.batch_size > clips:
+        raise TrainingError(
+            f"train.batch_size is {spec.batch_size:,}; expected at most the training set's {clips:,} clips, so lower it"
+        )
+    steps = clips // spec.batch_size
     first = training(0)
     statistics = None
     if spec.compression == "log":
         statistics = log_statistics(first.take(min(steps, max(1, STATISTICS_CLIPS // spec.batch_size))))
     shape = tuple(first.element_spec[0].shape[1:])
     learner = Learner(network, spec, shape, statistics, clips_of_words, steps * spec.epochs, strategy)
+    _refuse_too_large(spec.batch_size, learner.model)
     progress = Progress()
     best_weights: list[NDArray[np.float32]] = []
 
@@ -181,7 +204,11 @@ def train(
         if checkpoint:
             Checkpoint(key, asdict(progress), {**learner.state(), "best": best_weights}).save(checkpoint)
 
-    while len(progress.history) < spec.epochs and not progress.patience_is_over(spec.early_stopping):
+    while (
+        len(progress.history) < spec.epochs
+        and not progress.patience_is_over(spec.early_stopping)
+        and not progress.is_lost
+    ):
         epoch = len(progress.history)
         batches = learner.batches(training(epoch * steps + progress.step))
         seconds = waited = 0.0
@@ -218,4 +245,24 @@ def train(
             best_weights = learner.model.get_weights()
         save()
         on_epoch(result, Timing(seconds, waited))
+    most = RUNAWAY * math.log(len(clips_of_words))
+    if not progress.best.val_loss <= most:
+        if checkpoint:
+            checkpoint.unlink(missing_ok=True)
+        raise TrainingError(
+            f"its validation loss diverged to {progress.best.val_loss:.3g}; expected at most {most:.0f}, so choose a "
+            f"train.learning_rate smaller than {spec.learning_rate:g}"
+        )
     return Trained(learner.finished(best_weights), progress.best, progress.history)
+
+
+def _refuse_too_large(batch_size: int, model: keras.Model) -> None:
+    """Refuse a batch that the processor's memory cannot hold; that of GPUs TensorFlow itself looks after."""
+    free = None if tf.config.list_physical_devices("GPU") else free_bytes()
+    most = batch_size if free is None else largest_batch(model, free)
+    if batch_size > most:
+        assert free is not None
+        advice = f"set it to {most:,} at most" if most > 1 else "end other programs or raise the memory limit"
+        raise TrainingError(
+            f"train.batch_size {batch_size:,} takes more memory than the {free / 1e9:.1f} GB that are free; {advice}"
+        )

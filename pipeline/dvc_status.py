@@ -13,6 +13,8 @@ from ruamel.yaml import YAML
 from features.errors import InputError
 
 LOCK = Path("dvc.lock")
+DEMO_STAGE = "demo/dvc.yaml:synthesize"
+"""What makes the demo corpus, as DVC names it from the project's folder."""
 LOST = "not in cache"
 """What DVC says of an output that it cannot restore."""
 

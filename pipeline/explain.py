@@ -28,7 +28,7 @@ from features.store import FeatureStore, WaveformStore, mending
 from features.transform import FeatureSpec
 from features.verify import verify
 from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
-from pipeline.dvc_status import LOCK, LOST, DvcStatus
+from pipeline.dvc_status import DEMO_STAGE, LOCK, LOST, DvcStatus
 from pipeline.params import DataSpec, read_section
 from pipeline.progress import progress
 from pipeline.stage import counted, default_workers, note, note_waiting, say
@@ -204,9 +204,10 @@ class _Sets:
 @contextmanager
 def _sets(names: list[str], npz: Path, spec: SplitSpec, status: DvcStatus | None, cache: ShardCache) -> Iterator[_Sets]:
     """As they lie there, or as split would deal them now, if it is to run or its stores are not there whole."""
-    if status and (status.runs("synthesize") or (status.changed_outs("synthesize") and not npz.exists())):
+    if status and status.changes.get(DEMO_STAGE):
         raise InputError(
-            "the corpus is to be made anew, so nobody knows its clips yet; run dvc repro split first, then this again"
+            "the demo corpus is to be made anew, so its clips are not known yet; run dvc repro split first, then this "
+            "again"
         )
     if status is None or not (status.runs("split") or status.changed_outs("split")):
         with suppress(InputError):

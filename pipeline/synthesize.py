@@ -30,8 +30,8 @@ def refuse_own_file(output: Path) -> None:
     refuse_foreign(output)
     if output.exists() and not is_made_by(output, MAKER):
         raise InputError(
-            f"{output} is not the demo corpus that this stage wrote, and it stays as it is; expected your own npz "
-            f"under another path, so move it (mv {output} .) and set data.npz to that path in params.yaml"
+            f"{output} is not the demo corpus that this stage wrote, so it stays as it is; expected your own npz under "
+            "another path, so move it and set data.npz to its new path in params.yaml"
         )
 
 

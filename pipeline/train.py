@@ -3,7 +3,8 @@
 import csv
 import hashlib
 import json
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
+import tensorflow as tf
 import typer
 from dvclive.live import Live
 
@@ -22,7 +24,7 @@ from features.streaming import damage_as_input_error, scoring_batches, training_
 from models.devices import adds_up_in_order, choose_precision, choose_strategy
 from models.learner import TrainSpec
 from models.networks import SMALLEST_SIDE, NetworkSpec
-from models.training import CHECKPOINT_S, Epoch, Timing, train
+from models.training import CHECKPOINT_S, Epoch, Timing, TrainingError, train
 from pipeline.params import read_section, refuse_edited_settings
 from pipeline.progress import progress
 from pipeline.stage import note, note_waiting, refuse_edited_code, run, say
@@ -76,7 +78,7 @@ def main(
             )
         report = Report(model, spec.epochs, folder / "live")
         clips = spec.epochs * (store.clips // spec.batch_size) * spec.batch_size
-        with progress(f"training {model}", clips) as advance:
+        with progress(f"training {model}", clips) as advance, _training_error_as_input_error(model):
             trained = train(
                 network,
                 spec,
@@ -95,11 +97,6 @@ def main(
         refuse_edited_settings({"train": spec, f"models.{model}": network})
         refuse_edited_code()
         remove(checkpoint)
-        if math.isnan(trained.best.val_loss):
-            raise InputError(
-                f"training {model} came to numbers that are none; expected a loss, so choose a train.learning_rate "
-                f"smaller than {spec.learning_rate:g}"
-            )
         trained.model.save(model_aside)
         with open(history_aside, "w", newline="") as file:
             table = csv.DictWriter(file, [field.name for field in fields(Epoch)])
@@ -107,6 +104,18 @@ def main(
             table.writerows(asdict(epoch) for epoch in trained.history)
     early = f" of {len(trained.history)}, stopped early" if len(trained.history) < spec.epochs else ""
     say(f"train: {model} in {precision}, best epoch {trained.best.epoch}{early} -> {folder / 'model.keras'}")
+
+
+@contextmanager
+def _training_error_as_input_error(model: str) -> Iterator[None]:
+    try:
+        yield
+    except TrainingError as error:
+        raise InputError(f"{model} cannot be trained: {error}") from None
+    except tf.errors.ResourceExhaustedError:
+        raise InputError(
+            f"{model} cannot be trained: the GPU's memory is full; choose a smaller train.batch_size"
+        ) from None
 
 
 class Report:

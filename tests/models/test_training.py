@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from models.checkpoint import Checkpoint
 from models.learner import TrainSpec, balanced_weights
-from models.networks import NetworkSpec
-from models.training import Epoch, Progress, Timing, Trained, log_statistics, train
+from models.memory import free_bytes, largest_batch
+from models.networks import NetworkSpec, build_network
+from models.training import Epoch, Progress, Timing, Trained, TrainingError, log_statistics, train
 
 NETWORK = NetworkSpec(skip_connections=False, dropout=0.1, dense_units=16)
 SHAPE = (24, 16)
@@ -317,3 +318,25 @@ def test_the_notebooks_recipe_sees_magnitudes_as_they_are() -> None:
 def test_bad_settings_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):
         spec(**change)
+
+
+def test_a_batch_that_memory_cannot_hold_is_refused_before_the_first_step() -> None:
+    shape = (260, 256, 1)
+    free = free_bytes()
+    assert free, "these tests are written for Linux"
+    most = largest_batch(build_network(NETWORK, shape, 3, statistics=None), free)
+    clips = tf.data.Dataset.from_tensors((tf.zeros(shape), tf.constant(0, tf.int64))).repeat()
+
+    def stream(first: int) -> tf.data.Dataset:
+        return clips.batch(2 * most)
+
+    with pytest.raises(TrainingError, match=r"takes more memory than the .* GB that are free; set it to ") as refused:
+        train(
+            NETWORK,
+            spec(batch_size=2 * most, compression="none"),
+            stream,
+            stream(0),
+            clips_of_words=np.array([2 * most, 0, 0]),
+        )
+    advised = int(str(refused.value).split("set it to ")[1].split()[0].replace(",", ""))
+    assert most / 2 < advised < 2 * most

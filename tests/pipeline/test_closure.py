@@ -7,7 +7,11 @@ import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
-STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+STAGES = {
+    name: stage
+    for file in ("demo/dvc.yaml", "dvc.yaml")
+    for name, stage in YAML(typ="safe").load(ROOT / file)["stages"].items()
+}
 PACKAGES = ("pipeline", "features", "models")
 
 

@@ -93,7 +93,10 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(project: Project) ->
 
 def test_no_module_that_decides_weights_is_left_out_of_the_fingerprint() -> None:
     models = {file.removesuffix(".py").replace("/", ".") for file in closure("pipeline.train") if "models/" in file}
-    assert set(CODE) == models - {"models.__init__", "models.checkpoint"} | {"features.order", "features.streaming"}
+    assert set(CODE) == models - {"models.__init__", "models.checkpoint", "models.memory"} | {
+        "features.order",
+        "features.streaming",
+    }
 
 
 def test_damage_that_training_meets_is_one_sentence(project: Project) -> None:
@@ -110,13 +113,27 @@ def test_damage_that_training_meets_is_one_sentence(project: Project) -> None:
     assert not (project.folder / "artifacts/base/model.keras").exists()
 
 
-def test_a_training_that_diverges_leaves_no_network(project: Project) -> None:
-    project.set(**{"train.schedule": "constant", "train.learning_rate": 1e30})
+@pytest.mark.parametrize(("rate", "said"), [(1e30, "nan"), (1e10, "")])
+def test_a_training_that_diverges_leaves_no_network(project: Project, rate: float, said: str) -> None:
+    project.set(**{"train.schedule": "constant", "train.learning_rate": rate})
     done = project.stage("train", "base")
     assert done.code == 2
-    assert "training base came to numbers that are none; expected a loss" in done.err
+    assert f"error: base cannot be trained: its validation loss diverged to {said}" in done.err
+    assert "choose a train.learning_rate smaller than " in done.err
     assert not (project.folder / "artifacts/base/model.keras").exists()
     assert not (project.folder / CHECKPOINT).exists()
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(project: Project) -> None:
+    clips = FeatureStore.open(project.folder / "data/features/train.zarr").clips
+    project.set(**{"train.batch_size": clips + 1})
+    done = project.stage("train", "base")
+    assert done.code == 2
+    assert done.err == (
+        f"error: base cannot be trained: train.batch_size is {clips + 1}; expected at most the training set's {clips} "
+        "clips, so lower it\n"
+    )
+    assert not (project.folder / "artifacts/base/model.keras").exists()
 
 
 def test_an_error_that_nobody_foresaw_does_not_hang(project: Project) -> None:
