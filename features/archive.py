@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from features.errors import InputError
 
@@ -38,28 +38,30 @@ class _StrictHeader(tarfile.TarInfo):
 
 
 def read_archive(
-    source: Path, note: Callable[[str], None] = lambda line: None
-) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-    """Read the members of a tar archive one after the other; nothing is unpacked.
+    source: Path, wanted: Callable[[tarfile.TarInfo], bool], note: Callable[[str], None] = lambda line: None
+) -> Iterator[tuple[str, bytes]]:
+    """Read files of a tar archive one after the other; nothing is unpacked.
 
     Parameters
     ----------
     source : Path
         A ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz``, told apart by its first bytes.
+    wanted : callable
+        Asked of each regular file whether to read it.
     note : callable
         Told, in a sentence, if the archive carries no checksum of its contents.
 
     Yields
     ------
-    member : tarfile.TarInfo
-    content : file, or None if the member is not a file
-        To be read before the next member is asked for.
+    name : str
+        As the archive has it; not to be trusted as a path.
+    content : bytes
 
     Raises
     ------
     InputError
-        If the archive is damaged, ends before its end mark, or holds something after it. Only when the last member was
-        yielded and no error followed is all that was yielded known to be right.
+        If the archive is damaged, ends before its end mark, or holds something after it. What was yielded is known to
+        be right only when the last file was yielded and no error followed.
     """
     try:
         with ExitStack() as stack:
@@ -69,7 +71,10 @@ def read_archive(
             archive = stack.enter_context(tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictHeader))
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # a stream does not go back, but would remember all it has passed
-                yield member, archive.extractfile(member) if member.isfile() else None
+                if member.isfile() and wanted(member):
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    yield member.name, content.read()
             _finish(archive)
     except (OSError, *UNREADABLE) as error:
         if isinstance(error, OSError) and error.errno is not None:

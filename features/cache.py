@@ -32,6 +32,8 @@ from features.shard import Checksum, checksum, checksum_shard
 
 FOLDER = re.compile(r"[0-9a-f]{2}")
 ENTRY = re.compile(r"[0-9a-f]+\.[0-9a-f]{32}")
+PARTIAL = re.compile(r".+\.[0-9a-f]{32}")
+"""Name of a file that is being written: host and a number of its own."""
 RECORDS = "records"
 
 STALE_S = 24 * 3600
@@ -238,7 +240,7 @@ class ShardCache:
         with suppress(OSError), _locked(partials, fcntl.LOCK_EX):  # none is made meanwhile
             for partial in partials.iterdir():
                 with suppress(OSError):  # its writer has just finished it, or it is somebody else's
-                    if _abandoned(partial):
+                    if PARTIAL.fullmatch(partial.name) and _abandoned(partial):
                         partial.unlink()
         aged = sorted((status.st_atime_ns, status.st_ino, status.st_size, path) for path, status in self._status())
         for name in set(recorded).difference(Path(path).name for *_, path in aged):  # whose entry somebody else removed

@@ -20,12 +20,17 @@ from features.layout import StoreSpec
 from features.manifest import NAME as MANIFEST
 from features.manifest import Manifest, ManifestError
 from features.npz import open_source
-from features.publish import remove, scratch
+from features.publish import scratch
 from features.sets import SETS, SplitSpec
 from features.shard import Checksum, checksum
 from features.store import WaveformStore, attributes_in, files_in
 from features.transform import FeatureSpec
 from features.verify import verify
+
+
+def strays_of(store: Path) -> Path:
+    """Folder beside a store for files that were found in it and do not belong there."""
+    return store.with_name(f"{store.name}.strays")
 
 
 def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]:
@@ -154,8 +159,8 @@ def _mend(path: Path, anew: Draft, compute: Callable[[int], Checksum]) -> list[s
     except ManifestError:
         recorded = None
     for name in files_in(path):
-        if (path / name).is_dir():  # through a link, to what is not ours to mend
-            remove(path / name)
+        if (path / name).is_dir():  # a link to a folder elsewhere, which stays
+            (path / name).unlink()
             unlinked.append(name)
     faulty = {fault.name for fault in verify(path, workers=1).faults}  # as things stand now that nobody else is at it
     suspects = []
@@ -181,7 +186,7 @@ def _mend(path: Path, anew: Draft, compute: Callable[[int], Checksum]) -> list[s
     belonging = {*small, MANIFEST, *map(anew.shard_name, range(len(anew.shards)))}
     unexpected = [name for name in files_in(path) if name not in belonging]
     for name in unexpected:
-        remove(path / name)
+        _move_out(path, name)
     changed = [name for name in suspects if _differ(anew.path / name, path / name)]
     for name in changed:
         _replace(anew.path / name, path / name)
@@ -199,8 +204,24 @@ def _differ(first: Path, second: Path) -> bool:
     return not second.is_file() or checksum(first) != checksum(second)
 
 
+def _move_out(store: Path, name: str) -> None:
+    """Move a file that does not belong in a store to :func:`strays_of` it, or delete it if it is empty or a link."""
+    stray = store / name
+    if stray.is_symlink() or not stray.stat().st_size:
+        stray.unlink()
+        return
+    beside = strays_of(store) / name
+    number = 0
+    while beside.exists():
+        number += 1
+        beside = beside.with_name(f"{Path(name).name}.{number}")
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    stray.rename(beside)
+
+
 def _replace(source: Path, target: Path) -> None:
     if target.is_dir():
-        remove(target)
+        for folder in (*sorted(target.rglob("*"), reverse=True), target):
+            folder.rmdir()  # the files in it have been moved out
     target.parent.mkdir(parents=True, exist_ok=True)
     source.replace(target)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tarfile import TarInfo
 
 import numpy as np
 import soundfile
@@ -147,10 +148,14 @@ def _folder_files(source: Path) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _archive_files(source: Path, note: Callable[[str], None]) -> Iterator[tuple[str, str, bytes]]:
-    for member, content in read_archive(source, note):
+    def wanted(member: TarInfo) -> bool:
         path = PurePosixPath(member.name)
-        if content is None or path.suffix != ".wav" or len(path.parts) < 2:
-            continue
+        if path.suffix != ".wav" or len(path.parts) < 2:
+            return False
         if member.size > LARGEST_FILE_BYTES:
-            raise InputError(f"{member.name} in {source} has {member.size:,} bytes; expected a short wav file")
-        yield path.parts[-2], path.name, content.read()
+            raise InputError(f"{member.name} in {source} has {member.size} bytes; expected a short wav file")
+        return True
+
+    for name, content in read_archive(source, wanted, note):
+        path = PurePosixPath(name)
+        yield path.parts[-2], path.name, content

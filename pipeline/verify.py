@@ -8,7 +8,7 @@ import typer
 
 from features.errors import InputError
 from features.location import locate, reachable
-from features.repair import repair_features, repair_waveforms
+from features.repair import repair_features, repair_waveforms, strays_of
 from features.store import array_in, is_elsewhere, mending
 from features.verify import size_of, verify
 from pipeline.cache import Folder, shard_cache
@@ -75,6 +75,8 @@ def command(
         elif repair:
             if restored:
                 say(f"verify: DVC's cache held {len(restored)} of them damaged too, or none, and has them right now")
+            if strays_of(itself).exists():
+                say(f"verify: files that do not belong in a store were moved to {strays_of(itself)}")
             say(f"verify: repaired {counted(len(repaired), 'file')} of {path}: {', '.join(repaired)}")
         else:
             many = counted(len(report.faults), "file") + (" is" if len(report.faults) == 1 else " are")

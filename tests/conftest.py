@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -101,6 +102,18 @@ def features_of(
 def contents(path: Path) -> dict[str, bytes]:
     """Every file in a folder."""
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def everything(folder: Path) -> dict[str, object]:
+    """What is in a folder: files with contents, links with targets, all with their kind."""
+    return {
+        str(path.relative_to(folder)): (
+            stat.S_IFMT(path.lstat().st_mode),
+            path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None,
+        )
+        for path in sorted(folder.rglob("*"))
+        if "__pycache__" not in path.parts
+    }
 
 
 def change_params(path: Path, **changes: Any) -> None:

@@ -1,5 +1,9 @@
+import shutil
+import zipfile
+from collections.abc import Callable
+
 import numpy as np
-from conftest import Project
+from conftest import Project, everything, make_arrays
 
 from features.corpus import CLIP_SAMPLES, WORDS
 
@@ -52,3 +56,59 @@ def test_more_speakers_than_there_are_voices(project: Project) -> None:
     done = project.stage("synthesize")
     assert done.code == 2
     assert "synthesize.clips asks for 16584 speakers, and the synthesiser has " in done.err
+
+
+def test_a_file_that_it_did_not_write_stays(project: Project) -> None:
+    """Neither what a user put there nor the demo corpus with a change of the user's is replaced."""
+    path = project.folder / FILE
+    assert project.stage("synthesize").code == 0
+    ours = path.read_bytes()
+    assert project.stage("synthesize").code == 0
+
+    def save_again() -> None:
+        with np.load(path) as npz:
+            arrays = dict(npz)
+        np.savez(path, **arrays)
+
+    def append() -> None:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("mine.txt", "x")
+
+    for change in (save_again, append, lambda: path.write_text("no npz"), lambda: path.write_bytes(ours[:5000])):
+        path.write_bytes(ours)
+        change()
+        before = everything(project.folder)
+        done = project.stage("synthesize")
+        assert done.code == 2
+        assert f"{FILE} is not the demo corpus that this stage wrote" in done.err
+        assert everything(project.folder) == before
+
+
+def test_dvc_never_touches_what_a_user_puts_in_its_place(make_repository: Callable[[], Project]) -> None:
+    project = make_repository()
+    path = project.folder / FILE
+    assert project.run("dvc", "repro", "split").code == 0
+    own = make_arrays(10, speakers=20)
+    for put in (
+        lambda: np.savez(path, **own),
+        lambda: path.symlink_to(project.folder / "params.yaml"),
+        lambda: (path.mkdir(), (path / "thesis.txt").write_text("x")),
+    ):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        put()
+        before = everything(path.parent)
+        for command in ("repro split", "repro --force split", "exp run split", "checkout --force"):
+            done = project.run("dvc", *command.split())
+            assert done.code != 0
+            assert "Traceback" not in done.err
+            assert everything(path.parent) == before
+    shutil.rmtree(path)
+
+
+def test_it_does_not_run_while_data_npz_is_another_file(make_repository: Callable[[], Project]) -> None:
+    project = make_repository()
+    project.save_npz(make_arrays(10, speakers=20))
+    done = project.run("dvc", "repro")
+    assert done.code == 0, done.err
+    assert "synthesize" not in done.out + done.err
+    assert not (project.folder / FILE).exists()

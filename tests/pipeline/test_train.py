@@ -12,6 +12,7 @@ import pytest
 from conftest import Project, copy_product, write_waveforms
 from test_closure import closure
 
+from features.store import FeatureStore
 from pipeline.train import CODE
 
 CHECKPOINT = ".cache/training/base.npz"
