@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numcodecs import blosc
 
-from features.store import FeatureStore
+from features.store.reader import FeatureStore
 
 CLIPS = 1024
 ROUNDS = 5

@@ -19,15 +19,15 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-from features.cache import ShardCache
+from features.build import featurize
 from features.corpus import CLIP_SAMPLES
-from features.draft import ClipColumns, draft_waveforms
-from features.featurize import featurize
-from features.layout import StoreSpec
-from features.shard import checksum
-from features.store import FeatureStore, WaveformStore
-from features.transform import FeatureSpec, transform
-from features.verify import verify
+from features.spectrogram import FeatureSpec, transform
+from features.store.cache import ShardCache
+from features.store.layout import StoreSpec
+from features.store.reader import FeatureStore, WaveformStore
+from features.store.shard import checksum
+from features.store.verify import verify
+from features.store.writer import ClipColumns, draft_waveforms
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
 LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=256, codec="none")

@@ -26,8 +26,8 @@ STREAM = """
 import pipeline, resource
 from pathlib import Path
 import tensorflow as tf
-from features.store import FeatureStore
-from features.streaming import training_batches
+from features.store.reader import FeatureStore
+from features.stream.batches import training_batches
 
 def peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

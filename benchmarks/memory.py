@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.draft import ClipColumns, draft_waveforms
+from features.store.writer import ClipColumns, draft_waveforms
 
 ROOT = Path(__file__).resolve().parent.parent
 

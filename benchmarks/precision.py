@@ -14,13 +14,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from features.store import FeatureStore
-from features.streaming import scoring_batches, training_batches
+from features.store.reader import FeatureStore
+from features.stream.batches import scoring_batches, training_batches
 from models.devices import choose_precision
 from models.learner import TrainSpec
-from models.networks import NetworkSpec
+from models.networks.cnn import NetworkSpec
 from models.training import Timing, train
-from pipeline.params import read_section
+from pipeline.shell.params import read_section
 
 
 def main() -> None:

@@ -32,12 +32,12 @@ from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
 from features.audit import digests_of
 from features.compute import read_waveforms
 from features.heap import steady_heap
-from features.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
-from features.npz import open_source
 from features.sets import SETS
-from features.shard import write_shard
-from features.store import FeatureStore, WaveformStore
-from features.transform import FeatureSpec, transform
+from features.sources.npz import open_source
+from features.spectrogram import FeatureSpec, transform
+from features.store.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
+from features.store.reader import FeatureStore, WaveformStore
+from features.store.shard import write_shard
 
 ROOT = Path(__file__).resolve().parent.parent
 NPZ = "speech_wav_8000.npz"
@@ -48,7 +48,7 @@ STARTS = {
     "split": "import pipeline.split",
     "featurize": (
         "import numpy, pipeline.featurize, dask.base, dask.callbacks, dask.delayed, dask.threaded\n"
-        "from features.transform import FeatureSpec, transform\n"
+        "from features.spectrogram import FeatureSpec, transform\n"
         "spec = FeatureSpec(kind='magnitude', n_fft=258, hop_length=64, window='hann')\n"
         "transform(numpy.zeros((1, 8000), numpy.float32), spec)"
     ),
@@ -273,7 +273,7 @@ def measure(folder: Path, clips: int, repeats: int) -> None:
     first = repro(folder, folder / "bin/python")
     stages = taken_by_stages(folder)
     runs = {"nothing to do": median_run(folder, repeats, lambda: None)}
-    module = folder / "features/transform.py"
+    module = folder / "features/spectrogram.py"
     runs["a comment in the transform's module"] = median_run(
         folder, repeats, lambda: append(module, "\n# A comment.\n")
     )

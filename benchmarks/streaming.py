@@ -21,11 +21,11 @@ import numpy as np
 import tensorflow as tf
 from end_to_end import LAYOUT, SPEC, WORKERS, read_all, synced, write_waveforms
 
-from features.cache import ShardCache
-from features.featurize import featurize
-from features.layout import StoreSpec
-from features.store import FeatureStore
-from features.streaming import training_batches
+from features.build import featurize
+from features.store.cache import ShardCache
+from features.store.layout import StoreSpec
+from features.store.reader import FeatureStore
+from features.stream.batches import training_batches
 
 BATCH = 32
 SHUFFLED_CLIPS = 2048

@@ -23,7 +23,7 @@ import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-from features.transform import FeatureSpec, transform
+from features.spectrogram import FeatureSpec, transform
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
 BATCH_CLIPS = 32

@@ -1,6 +1,6 @@
 """Nouns: clips in, arrays out.
 
-Import the module that holds what you need, for example ``from features.store import FeatureStore``. Nothing is
+Import the module that holds what you need, for example ``from features.store.reader import FeatureStore``. Nothing is
 re-exported here, so that a stage which splits waveforms neither loads nor depends on what streams features.
 """
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features.corpus import WORDS
 from features.errors import InputError
-from features.npz import SCALED_PEAK, listed
+from features.sources.npz import SCALED_PEAK, listed
 
 DIGEST_BYTES = 16
 

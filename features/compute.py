@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from features.layout import StoreSpec
-from features.store import WaveformStore
-from features.transform import FeatureSpec, transform
+from features.spectrogram import FeatureSpec, transform
+from features.store.layout import StoreSpec
+from features.store.reader import WaveformStore
 
 
 def feature_chunks(

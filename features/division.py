@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from features.audit import DIGEST_BYTES, Audit, examine
 from features.file_state import FileState
 from features.heap import trim_heap
-from features.npz import Source
 from features.recall import AuditCache
 from features.sets import Division, SplitSpec, divide, join_groups
+from features.sources.npz import Source
 
 
 @dataclass(frozen=True)

@@ -19,21 +19,21 @@ CODE = (
     "features.corpus",
     "features.fft258",
     "features.general_fft",
-    "features.layout",
-    "features.shard",
-    "features.transform",
+    "features.spectrogram",
+    "features.store.layout",
+    "features.store.shard",
 )
 """Modules whose code decides what bytes a shard of features is made of."""
 
 LIBRARIES = ("ducc0", "llvmlite", "numba", "numcodecs", "numpy")
 """Libraries whose versions can change a number or a byte of such a shard."""
 
-WAVEFORM_CODE = ("features.layout", "features.shard")
+WAVEFORM_CODE = ("features.store.layout", "features.store.shard")
 """Modules whose code decides what bytes a shard of given waveforms is made of."""
 
 WAVEFORM_LIBRARIES = ("numcodecs", "numpy")
 
-AUDIT_CODE = ("features.audit", "features.corpus", "features.errors", "features.file_state", "features.npz")
+AUDIT_CODE = ("features.audit", "features.corpus", "features.errors", "features.file_state", "features.sources.npz")
 """Modules whose code decides what a look at every clip of an npz finds."""
 
 AUDIT_LIBRARIES = ("numpy",)

@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.cache import ShardCache
 from features.fingerprint import Version, settings_hash, shard_key
-from features.layout import StoreSpec, shard_ranges
 from features.provenance import provenance_changes
-from features.shard import write_shard
-from features.store import FeatureStore
-from features.transform import FeatureSpec, transform
+from features.spectrogram import FeatureSpec, transform
+from features.store.cache import ShardCache
+from features.store.layout import StoreSpec, shard_ranges
+from features.store.reader import FeatureStore
+from features.store.shard import write_shard
 
 LISTED_ROWS = 5
 

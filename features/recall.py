@@ -16,10 +16,10 @@ from uuid import uuid4
 import numpy as np
 
 from features.audit import DIGEST_BYTES, Audit
-from features.cache import ShardCache
 from features.file_state import FileState
 from features.fingerprint import audit_version, settings_hash
-from features.shard import checksum_of
+from features.store.cache import ShardCache
+from features.store.shard import checksum_of
 
 KEPT = 8
 """Records that are kept; the least recently used goes first. One takes 16 bytes a clip."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from models.networks import Precision
+from models.networks.cnn import Precision
 
 BFLOAT16_CAPABILITY = (8, 0)
 """Compute capability from which GPUs multiply bfloat16 in hardware."""

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from models.devices import choose_precision
-from models.networks import NetworkSpec, build_network
+from models.networks.cnn import NetworkSpec, build_network
 
 WARMUP_SHARE = 0.1
 """Share of all steps in which the cosine schedule rises to the learning rate."""
@@ -60,7 +60,7 @@ class Learner:
     shape : tuple of int
         (frequency, time, 1).
     statistics : pair of float32 arrays of shape (frequency,), or None
-        As :func:`~models.networks.build_network` takes them.
+        As :func:`~models.networks.cnn.build_network` takes them.
     clips_of_words : int64 array, shape (words,)
         Clips of each word in the training set.
     steps : int

@@ -19,7 +19,7 @@ from models.checkpoint import Checkpoint
 from models.devices import choose_strategy
 from models.learner import Learner, TrainSpec
 from models.memory import free_bytes, largest_batch
-from models.networks import LOG_OFFSET, NetworkSpec
+from models.networks.cnn import LOG_OFFSET, NetworkSpec
 
 RUNAWAY = 10
 """Validation loss of a diverged training, in multiples of what guessing gives: the log of the number of words."""

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from features.errors import InputError
-from features.publish import publish
-from features.store import FeatureStore
-from features.streaming import damage_as_input_error, scoring_batches
+from features.store.publish import publish
+from features.store.reader import FeatureStore
+from features.stream.batches import damage_as_input_error, scoring_batches
 from models.evaluation import answer, load, score
-from pipeline.stage import note_waiting, refuse_edited_code, run, say
+from pipeline.shell.stage import note_waiting, refuse_edited_code, run, say
 
 TEST = Path("data/features/test.zarr")
 BATCH_CLIPS = 64

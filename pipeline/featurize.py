@@ -5,15 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from features.featurize import featurize
-from features.layout import StoreSpec
-from features.publish import publish
-from features.store import WaveformStore
-from features.transform import FeatureSpec
-from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
-from pipeline.params import read_section, refuse_edited_settings
-from pipeline.progress import progress
-from pipeline.stage import default_workers, note_waiting, refuse_edited_code, run, say
+from features.build import featurize
+from features.spectrogram import FeatureSpec
+from features.store.layout import StoreSpec
+from features.store.publish import publish
+from features.store.reader import WaveformStore
+from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
+from pipeline.shell.params import read_section, refuse_edited_settings
+from pipeline.shell.progress import progress
+from pipeline.shell.stage import default_workers, note_waiting, refuse_edited_code, run, say
 
 
 def main(

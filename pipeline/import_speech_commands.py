@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from features.corpus import CLIP_SAMPLES, WORDS
 from features.errors import InputError
-from features.npz import write_npz
-from features.publish import publish, refuse_existing
-from features.speech_commands import read_recordings
-from pipeline.progress import Advance, progress
-from pipeline.stage import note, note_waiting, run, say
+from features.sources.npz import write_npz
+from features.sources.speech_commands import read_recordings
+from features.store.publish import publish, refuse_existing
+from pipeline.shell.progress import Advance, progress
+from pipeline.shell.stage import note, note_waiting, run, say
 
 
 def main(

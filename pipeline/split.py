@@ -10,24 +10,24 @@ import msgspec
 import typer
 
 from features.audit import count_duplicates, digests_of
-from features.cache import ShardCache
 from features.corpus import word_counts
 from features.division import Divided, divide_source
-from features.draft import ClipColumns, draft_waveforms
 from features.errors import InputError
 from features.file_state import FileState
 from features.fingerprint import settings_hash, shard_key, waveform_version
 from features.heap import steady_heap
-from features.layout import WAVEFORM_LAYOUT, shard_ranges
-from features.npz import Source, open_source
-from features.publish import publish, scratch
 from features.recall import AuditCache
 from features.sets import SETS, SplitSpec
-from features.shard import Checksum, write_shard
-from pipeline.cache import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
-from pipeline.params import DataSpec, read_section, refuse_edited_settings
-from pipeline.progress import Advance, progress
-from pipeline.stage import default_workers, note, note_waiting, refuse_edited_code, run, say
+from features.sources.npz import Source, open_source
+from features.store.cache import ShardCache
+from features.store.layout import WAVEFORM_LAYOUT, shard_ranges
+from features.store.publish import publish, scratch
+from features.store.shard import Checksum, write_shard
+from features.store.writer import ClipColumns, draft_waveforms
+from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
+from pipeline.shell.params import DataSpec, read_section, refuse_edited_settings
+from pipeline.shell.progress import Advance, progress
+from pipeline.shell.stage import default_workers, note, note_waiting, refuse_edited_code, run, say
 
 FOLDER = Path("data/split")
 METRICS = Path("metrics/split.json")

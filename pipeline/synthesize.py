@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from features.demo_corpus import SynthesizeSpec, human_variants, synthesize
 from features.errors import InputError
-from features.espeak import open_voice, variants
-from features.npz import is_made_by, write_npz
-from features.publish import publish, refuse_foreign
-from pipeline.params import read_section, refuse_edited_settings
-from pipeline.progress import progress
-from pipeline.stage import note_waiting, refuse_edited_code, run, say
+from features.sources.demo_corpus import SynthesizeSpec, human_variants, synthesize
+from features.sources.espeak import open_voice, variants
+from features.sources.npz import is_made_by, write_npz
+from features.store.publish import publish, refuse_foreign
+from pipeline.shell.params import read_section, refuse_edited_settings
+from pipeline.shell.progress import progress
+from pipeline.shell.stage import note_waiting, refuse_edited_code, run, say
 
 OUTPUT = Path("data/demo/speech_wav_8000.npz")
 MAKER = "spoken-words synthesize"

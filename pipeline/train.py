@@ -18,26 +18,26 @@ from dvclive.live import Live
 
 from features.code import code_fingerprint, sources_of
 from features.errors import InputError
-from features.publish import publish, remove
-from features.store import FeatureStore
-from features.streaming import damage_as_input_error, scoring_batches, training_batches
+from features.store.publish import publish, remove
+from features.store.reader import FeatureStore
+from features.stream.batches import damage_as_input_error, scoring_batches, training_batches
 from models.devices import adds_up_in_order, choose_precision, choose_strategy
 from models.learner import TrainSpec
-from models.networks import SMALLEST_SIDE, NetworkSpec
+from models.networks.cnn import SMALLEST_SIDE, NetworkSpec
 from models.training import CHECKPOINT_S, Epoch, Timing, TrainingError, train
-from pipeline.params import read_section, refuse_edited_settings
-from pipeline.progress import progress
-from pipeline.stage import note, note_waiting, refuse_edited_code, run, say
+from pipeline.shell.params import read_section, refuse_edited_settings
+from pipeline.shell.progress import progress
+from pipeline.shell.stage import note, note_waiting, refuse_edited_code, run, say
 
 TRAIN = Path("data/features/train.zarr")
 VALIDATION = Path("data/features/validation.zarr")
 CODE = (
-    "features.order",
-    "features.streaming",
-    "models.convolution",
+    "features.stream.order",
+    "features.stream.batches",
+    "models.networks.convolution",
     "models.devices",
     "models.learner",
-    "models.networks",
+    "models.networks.cnn",
     "models.training",
 )
 """Modules that decide which weights come out, beside the features."""

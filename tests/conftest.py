@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from features.cache import ShardCache
+from features.build import featurize
 from features.corpus import CLIP_SAMPLES, WORDS
-from features.draft import ClipColumns, draft_waveforms
-from features.featurize import featurize
-from features.layout import StoreSpec
-from features.store import FeatureStore, WaveformStore
-from features.transform import FeatureSpec
+from features.spectrogram import FeatureSpec
+from features.store.cache import ShardCache
+from features.store.layout import StoreSpec
+from features.store.reader import FeatureStore, WaveformStore
+from features.store.writer import ClipColumns, draft_waveforms
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from conftest import Project, columns, make_arrays, write_waveforms
 
-from features.cache import ShardCache
-from features.draft import FeatureAxes, draft_features
-from features.featurize import featurize
-from features.layout import StoreSpec
-from features.store import FeatureStore
-from features.streaming import scoring_batches, training_batches
-from features.transform import FeatureSpec
+from features.build import featurize
+from features.spectrogram import FeatureSpec
+from features.store.cache import ShardCache
+from features.store.layout import StoreSpec
+from features.store.reader import FeatureStore
+from features.store.writer import FeatureAxes, draft_features
+from features.stream.batches import scoring_batches, training_batches
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
 LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=512, codec="lz4")
@@ -22,10 +22,10 @@ LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=512, codec="lz4"
 PEAK_MEMORY = """
 import resource, sys
 from pathlib import Path
-from features.cache import ShardCache
-from features.featurize import featurize
-from features.layout import StoreSpec
-from features.transform import FeatureSpec
+from features.store.cache import ShardCache
+from features.build import featurize
+from features.store.layout import StoreSpec
+from features.spectrogram import FeatureSpec
 spec = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
 layout = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=64, codec="lz4")
 featurize(Path(sys.argv[1]), Path(sys.argv[2]), spec, layout, ShardCache(Path(sys.argv[3])), workers=2)

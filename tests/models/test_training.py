@@ -15,7 +15,7 @@ import tensorflow as tf
 from models.checkpoint import Checkpoint
 from models.learner import TrainSpec, balanced_weights
 from models.memory import free_bytes, largest_batch
-from models.networks import NetworkSpec, build_network
+from models.networks.cnn import NetworkSpec, build_network
 from models.training import Epoch, Progress, Timing, Trained, TrainingError, log_statistics, train
 
 NETWORK = NetworkSpec(skip_connections=False, dropout=0.1, dense_units=16)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import InputError
-from pipeline.cache import parse_size, shard_cache
+from pipeline.shell.options import parse_size, shard_cache
 
 
 @pytest.mark.parametrize("place", [".", ".dvc/tmp/exps/tmpabc", ".dvc/tmp/exps/standalone/tmpabc"])

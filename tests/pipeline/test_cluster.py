@@ -12,11 +12,11 @@ import pytest
 from conftest import Project, contents, write_waveforms
 from test_kills import SLOW, shards
 
-from features.cache import ShardCache
-from features.featurize import featurize
-from features.layout import StoreSpec
-from features.transform import FeatureSpec
-from features.verify import verify
+from features.build import featurize
+from features.spectrogram import FeatureSpec
+from features.store.cache import ShardCache
+from features.store.layout import StoreSpec
+from features.store.verify import verify
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
 LAYOUT = StoreSpec(dtype="float32", chunk_clips=8, shard_clips=32, codec="none")

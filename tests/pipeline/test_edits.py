@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Finished, Project, make_arrays
 
-from features.store import FeatureStore
+from features.store.reader import FeatureStore
 
 
 @pytest.fixture
@@ -47,13 +47,13 @@ def edited_while_waiting(project: Project, path: str, old: str, new: str) -> Fin
 
 def test_an_edited_transform_is_not_named_as_what_computed(split_project: Project) -> None:
     """Else numbers of the code that was loaded would be kept under the name of the new code, and never be right."""
-    path = split_project.folder / "features/transform.py"
+    path = split_project.folder / "features/spectrogram.py"
     good = path.read_text()
     done = edited_while_waiting(
-        split_project, "features/transform.py", "    return features\n", "    return 2 * features\n"
+        split_project, "features/spectrogram.py", "    return features\n", "    return 2 * features\n"
     )
     assert done.code == 2
-    assert "features/transform.py was edited while this ran" in done.err
+    assert "features/spectrogram.py was edited while this ran" in done.err
     assert not (split_project.folder / "data/features/test.zarr").exists()
     path.write_text(good)
     done = split_project.stage("featurize", "test")
@@ -81,9 +81,11 @@ def test_settings_of_others_may_be_edited(split_project: Project) -> None:
 
 
 def test_edited_code_that_decides_no_shard_is_named_too(split_project: Project) -> None:
-    done = edited_while_waiting(split_project, "features/store.py", "import json\n", "import json  # for metadata\n")
+    done = edited_while_waiting(
+        split_project, "features/store/reader.py", "import json\n", "import json  # for metadata\n"
+    )
     assert done.code == 2
-    assert "features/store.py was edited while this ran" in done.err
+    assert "features/store/reader.py was edited while this ran" in done.err
     started = time.monotonic()
     assert "0 shards computed, 1 reused" in split_project.stage("featurize", "test").out
     assert time.monotonic() - started < 60

@@ -14,8 +14,8 @@ from conftest import Project, contents, write_waveforms
 from test_bad_input import in_own_mounts
 
 from features.sets import SETS
-from features.store import FeatureStore
-from features.verify import verify
+from features.store.reader import FeatureStore
+from features.store.verify import verify
 
 WORKERS = 2
 SLOW = {"features.hop_length": 8, "store.codec": "zstd", "store.chunk_clips": 4, "store.shard_clips": 4}
@@ -179,6 +179,6 @@ def test_twenty_kills_at_full_size(project: Project) -> None:
 
 
 def contents_digest(path: Path) -> dict[str, str]:
-    from features.shard import checksum
+    from features.store.shard import checksum
 
     return {str(file.relative_to(path)): checksum(file).digest for file in path.rglob("*") if file.is_file()}

@@ -14,8 +14,8 @@ from conftest import Finished, Project, contents
 from ruamel.yaml import YAML
 
 from features.sets import SETS
-from features.store import FeatureStore, WaveformStore
-from features.transform import FeatureSpec, transform
+from features.spectrogram import FeatureSpec, transform
+from features.store.reader import FeatureStore, WaveformStore
 
 ALL = {
     "synthesize", "split", "featurize@train", "featurize@validation", "featurize@test", "train@base", "train@skip",
@@ -212,7 +212,7 @@ def test_damage_that_reaches_dvcs_cache_is_repaired_there_too(
     if from_elsewhere:
         at = tmp_path / "linked.zarr"
         at.symlink_to(store)
-    command = (sys.executable, "-m", "pipeline.features_command", "verify", str(at), "--repair")
+    command = (sys.executable, "-m", "pipeline.commands.features", "verify", str(at), "--repair")
     environment = {"PYTHONPATH": str(project.folder)}
     done = Project(tmp_path if from_elsewhere else project.folder).run(*command, env=environment)
     assert done.code == 0, done.err

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from conftest import Project, contents, make_arrays
 
-from features.cache import ShardCache
 from features.file_state import FileState
 from features.recall import AuditCache
 from features.sets import SETS
-from features.store import WaveformStore
+from features.store.cache import ShardCache
+from features.store.reader import WaveformStore
 
 
 def stores(project: Project) -> dict[str, WaveformStore]:

@@ -12,7 +12,7 @@ import pytest
 from conftest import Project, copy_product, write_waveforms
 from test_closure import closure
 
-from features.store import FeatureStore
+from features.store.reader import FeatureStore
 from pipeline.train import CODE
 
 CHECKPOINT = ".cache/training/base.npz"
@@ -95,8 +95,8 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(project: Project) ->
 def test_no_module_that_decides_weights_is_left_out_of_the_fingerprint() -> None:
     models = {file.removesuffix(".py").replace("/", ".") for file in closure("pipeline.train") if "models/" in file}
     assert set(CODE) == models - {"models.__init__", "models.checkpoint", "models.memory"} | {
-        "features.order",
-        "features.streaming",
+        "features.stream.order",
+        "features.stream.batches",
     }
 
 
@@ -141,7 +141,7 @@ def test_an_error_that_nobody_foresaw_does_not_hang(project: Project) -> None:
     """With batches still being read, and slowly, when the interpreter ends."""
     script = """
 import time
-from features.store import FeatureStore
+from features.store.reader import FeatureStore
 from models.learner import Learner
 from pipeline import train
 

@@ -1,0 +1,1 @@
+"""Looking into stores: summaries, comparison, pictures, sound, xarray."""

@@ -1,0 +1,42 @@
+"""A store as a labelled, lazy dataset, in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray
+
+from features.look.location import locate
+from features.store.reader import open_store
+
+
+def open_dataset(path: str | Path) -> xarray.Dataset:
+    """Open a store of features or waveforms; its values are read when they are asked for.
+
+    Parameters
+    ----------
+    path : str or Path
+        Such as ``data/features/train.zarr`` or ``s3://bucket/train.zarr``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``features`` (clip, frequency, time) with axes in Hz and seconds, or ``waveform`` (clip, sample); and for each
+        clip ``word``, ``label``, ``source_row`` and ``digest``.
+
+    Raises
+    ------
+    InputError
+        If there is no store, or metadata or labels are not what was written, or a shard is missing.
+
+    Examples
+    --------
+    ::
+
+        train = open_dataset("data/features/train.zarr")
+        train.features.where(train.word == "yes", drop=True).mean("clip").plot()
+    """
+    path = locate(str(path))
+    store = open_store(path)
+    opened = xarray.open_zarr(str(path), chunks={})
+    words = np.array(store.attributes["words"])[store.labels]
+    return opened.assign_coords(word=("clip", words), label=opened["label"], source_row=opened["source_row"])

@@ -1,0 +1,152 @@
+"""Clips as pictures and sound: PNG with axes in Hz and seconds, WAV, and coloured blocks for a terminal."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import soundfile
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.color import Color
+from rich.style import Style
+from rich.text import Text
+
+from features.corpus import SAMPLE_RATE_HZ
+from features.store.writer import FeatureAxes
+
+RANGE_DB = 80.0
+"""What is quieter than the loudest bin by more than this is drawn black."""
+COLOURS = "magma"
+SHEET_COLUMNS = 3
+
+
+def decibels(features: NDArray[Any]) -> NDArray[np.float64]:
+    """Magnitudes in dB below the loudest bin, cut at -80; all of a silent clip is -80.
+
+    Examples
+    --------
+    >>> decibels(np.array([1.0, 0.1, 0.0])).tolist()
+    [0.0, -20.0, -80.0]
+    """
+    values = np.nan_to_num(np.asarray(features, np.float64), posinf=0.0)
+    floor = 10 ** (-RANGE_DB / 20)
+    return 20 * np.log10(np.maximum(values / max(values.max(), np.finfo(np.float32).tiny), floor))
+
+
+def draw_spectrograms(path: Path, features: NDArray[Any], axes: FeatureAxes, titles: list[str]) -> None:
+    """Draw clips side by side as a PNG.
+
+    Parameters
+    ----------
+    path : Path
+    features : array, shape (clips, frequency, time)
+        Linear magnitudes.
+    axes : FeatureAxes
+    titles : list of str
+        One for each clip.
+    """
+    columns = min(len(titles), SHEET_COLUMNS)
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(4.2 * columns + 0.6, 3.0 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    half_bin = (axes.frequency_hz[1] - axes.frequency_hz[0]) / 2
+    half_frame = (axes.time_s[1] - axes.time_s[0]) / 2 if axes.time_s.size > 1 else 0.5
+    edges = (
+        axes.time_s[0] - half_frame,
+        axes.time_s[-1] + half_frame,
+        axes.frequency_hz[0] - half_bin,
+        axes.frequency_hz[-1] + half_bin,
+    )
+    image = None
+    for place, clip, title in zip(grid.flat, features, titles, strict=False):
+        image = place.imshow(
+            decibels(clip), origin="lower", aspect="auto", extent=edges, cmap=COLOURS, vmin=-RANGE_DB, vmax=0
+        )
+        _label(place, title, "frequency in Hz")
+    for place in list(grid.flat)[len(titles) :]:
+        place.set_visible(False)
+    assert image is not None
+    figure.colorbar(image, ax=grid, label="dB relative to the loudest bin", shrink=0.9)
+    figure.savefig(path, dpi=110)
+
+
+def draw_waveforms(path: Path, waveforms: NDArray[Any], titles: list[str]) -> None:
+    """Draw the samples of clips side by side as a PNG.
+
+    Parameters
+    ----------
+    path : Path
+    waveforms : array, shape (clips, samples)
+        In [-1, 1] at 8 kHz.
+    titles : list of str
+        One for each clip.
+    """
+    columns = min(len(titles), SHEET_COLUMNS)
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(4.2 * columns, 2.4 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    time_s = np.arange(waveforms.shape[1]) / SAMPLE_RATE_HZ
+    for place, clip, title in zip(grid.flat, waveforms, titles, strict=False):
+        place.plot(time_s, clip, linewidth=0.5)
+        place.set_ylim(-1.05, 1.05)
+        _label(place, title, "amplitude")
+    for place in list(grid.flat)[len(titles) :]:
+        place.set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
+def _label(place: Axes, title: str, what: str) -> None:
+    place.set_title(title, fontsize=10)
+    place.set_xlabel("time in s")
+    place.set_ylabel(what)
+
+
+def write_wav(path: Path, waveform: NDArray[Any]) -> None:
+    """Write a clip as 16-bit sound.
+
+    Parameters
+    ----------
+    path : Path
+    waveform : array, shape (samples,)
+        In [-1, 1] at 8 kHz; what lies beyond is cut, and the rest rounded to the nearest of 65,536 levels.
+    """
+    levels = np.clip(np.rint(np.asarray(waveform) * 2.0**15), -(2**15), 2**15 - 1)
+    soundfile.write(path, levels.astype(np.int16), SAMPLE_RATE_HZ, subtype="PCM_16")
+
+
+def blocks(features: NDArray[Any], axes: FeatureAxes, columns: int = 64, rows: int = 16) -> Text:
+    """Draw a clip with coloured half blocks, two bins to a character, high frequencies on top.
+
+    Parameters
+    ----------
+    features : array, shape (frequency, time)
+    axes : FeatureAxes
+    columns, rows : int
+        Size in characters, at most that of the features.
+    """
+    values = decibels(features) / RANGE_DB + 1
+    columns, pixels = min(columns, values.shape[1]), 2 * min(rows, values.shape[0] // 2)
+    cells = _shrink(_shrink(values, pixels).T, columns).T[::-1]  # (pixel row, column)
+    colours = (mpl.colormaps[COLOURS](cells)[..., :3] * 255).astype(int)
+    text = Text()
+    top_hz = axes.frequency_hz[-1]
+    for row in range(0, pixels, 2):
+        mark = f"{top_hz * (1 - row / pixels):5.0f} Hz " if row % 8 == 0 else " " * 9
+        text.append(mark, "dim")
+        for upper, lower in zip(colours[row], colours[row + 1], strict=True):
+            text.append("▀", Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower)))
+        text.append("\n")
+    text.append(f"{'':9}0 s{axes.time_s[-1]:>{columns - 5}.2f} s", "dim")
+    return text
+
+
+def _shrink(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Average neighbouring rows into so many."""
+    edges = np.linspace(0, len(values), size + 1).astype(int)
+    sums = np.add.reduceat(values, edges[:-1], axis=0)
+    return sums / np.diff(edges)[:, np.newaxis]

@@ -1,0 +1,129 @@
+"""A voice: espeak-ng, driven in this process through ctypes.
+
+The library and its voices come from the ``espeakng-loader`` package. Only the calls that turn one word into samples are
+bound; which words are said, by whom and against which noise is decided in :mod:`features.sources.demo_corpus`.
+
+The C interface is documented in espeak-ng's ``src/include/espeak-ng/speak_lib.h``.
+"""
+
+import ctypes
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import espeakng_loader
+import numpy as np
+from numpy.typing import NDArray
+
+SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, espeak_Synth returns when all are said
+CHARS_UTF8 = 1
+RATE, PITCH = 1, 3  # espeak_PARAMETER
+CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One voice: an accent, a variant of the vocal tract, a pitch and a speaking rate."""
+
+    accent: str
+    """An espeak-ng voice, such as ``en-us``."""
+    variant: str
+    """A file of espeak-ng's ``voices/!v``, such as ``f1``."""
+    pitch: int
+    """0 to 99; 50 is the voice's own pitch."""
+    rate: int
+    """Words per minute, 80 to 450."""
+
+    @property
+    def name(self) -> str:
+        """The speaker in one word, for example ``en-us+f1/p50/r150``."""
+        return f"{self.accent}+{self.variant}/p{self.pitch}/r{self.rate}"
+
+
+def variants() -> list[str]:
+    """Names of the voice variants that the installed espeak-ng carries and says the same with each time, sorted.
+
+    Variants with breath are left out: its noise differs from run to run.
+    """
+    files = Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir()
+    return sorted(file.name for file in files if not re.search(r"^breath\b", file.read_text("utf-8"), re.MULTILINE))
+
+
+class Voice:
+    """A running synthesiser; made by :func:`open_voice`, because the library holds one state per process."""
+
+    def __init__(self, library: ctypes.CDLL, sample_rate_hz: int) -> None:
+        self._library = library
+        self.sample_rate_hz = sample_rate_hz
+        self._spoken = bytearray()
+        self._callback = CALLBACK(self._receive)  # kept: the library calls it for as long as it runs
+        library.espeak_SetSynthCallback(self._callback)
+
+    def _receive(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _events: int | None) -> int:
+        if samples and count > 0:
+            self._spoken += ctypes.string_at(samples, 2 * count)
+        return 0
+
+    def say(self, text: str, speaker: Speaker) -> NDArray[np.float32]:
+        """Speak a text.
+
+        Parameters
+        ----------
+        text : str
+            What to say.
+        speaker : Speaker
+            Who says it.
+
+        Returns
+        -------
+        float32 array, shape (samples,)
+            The speech in [-1, 1] at ``sample_rate_hz``, as long as it takes.
+
+        Raises
+        ------
+        RuntimeError
+            If the library lacks the voice or cannot speak.
+        """
+        self._spoken.clear()
+        voice = f"{speaker.accent}+{speaker.variant}".encode()
+        encoded = text.encode() + b"\0"
+        status = self._library.espeak_SetVoiceByName(voice)
+        status = status or self._library.espeak_SetParameter(RATE, speaker.rate, 0)
+        status = status or self._library.espeak_SetParameter(PITCH, speaker.pitch, 0)
+        status = status or self._library.espeak_Synth(encoded, len(encoded), 0, 0, 0, CHARS_UTF8, None, None)
+        status = status or self._library.espeak_Synchronize()
+        if status:
+            raise RuntimeError(f"espeak-ng could not say {text!r} as {speaker.name} (its status is {status})")
+        return np.frombuffer(bytes(self._spoken), np.int16).astype(np.float32) / 32768
+
+
+@contextmanager
+def open_voice() -> Iterator[Voice]:
+    """Start the synthesiser for the length of a ``with`` block.
+
+    Raises
+    ------
+    RuntimeError
+        If the library does not start.
+
+    Examples
+    --------
+    >>> with open_voice() as voice:
+    ...     samples = voice.say("yes", Speaker("en-us", "f1", 50, 150))
+    >>> voice.sample_rate_hz
+    22050
+    """
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    library.espeak_Synth.argtypes = [
+        ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
+        ctypes.c_void_p, ctypes.c_void_p,
+    ]  # fmt: skip
+    sample_rate_hz = library.espeak_Initialize(SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
+    if sample_rate_hz <= 0:
+        raise RuntimeError(f"espeak-ng did not start (its status is {sample_rate_hz})")
+    try:
+        yield Voice(library, sample_rate_hz)
+    finally:
+        library.espeak_Terminate()

@@ -1,0 +1,336 @@
+"""The stores: zarr groups of waveforms and of features on disk, for reading. The only module that knows zarr.
+
+Arrays are cut into chunks, which are read, inside shards, which are files and are written whole by one writer. A store
+is the same to the byte for equal input: nothing in it records when or where it was made.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from xxhash import xxh3_64, xxh3_64_hexdigest
+
+from features.errors import InputError
+from features.store.layout import StoreSpec, shard_ranges
+from features.store.manifest import NAME as MANIFEST
+from features.store.manifest import Manifest, ManifestError
+from features.store.metadata import SEPARATOR
+from features.store.shard import Checksum, checksum, checksum_of, decode_chunk, index_bytes, read_shard, shard_index
+from features.store.writer import FEATURES, WAVEFORM, FeatureAxes, chunk_name, shard_name
+
+if TYPE_CHECKING:
+    import zarr
+
+IOV_MAX = os.sysconf("SC_IOV_MAX")
+"""Places that one call of the system can read into."""
+
+
+def attributes_in(path: Path) -> dict[str, Any]:
+    """What the group at a path says of itself, unchecked."""
+    return dict(json.loads((path / "zarr.json").read_text())["attributes"])
+
+
+def files_in(path: Path) -> list[str]:
+    """Path of every file inside a store, sorted; a link to a folder counts as a file, and is not followed."""
+    return sorted(
+        file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_symlink() or not file.is_dir()
+    )
+
+
+class Store:
+    """A set of clips on disk: one large sharded array, and the label, source row and digest of each clip.
+
+    Attributes
+    ----------
+    path : Path
+    clips : int
+    shape : tuple of int
+        Shape of one clip's values.
+    layout : StoreSpec
+    chunks : int
+    manifest : Manifest
+    attributes : dict
+        What the store says of itself.
+    """
+
+    name: ClassVar[str]
+    dimensions: ClassVar[tuple[str, ...]]
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.attributes: dict[str, Any] = json.loads(self._checked("zarr.json"))["attributes"]
+        self.clips, *shape = json.loads(self._checked(f"{self.name}/zarr.json"))["shape"]
+        self.shape: tuple[int, ...] = tuple(shape)
+        self.layout = msgspec.convert(self.attributes["store"], StoreSpec)
+        self.chunks = -(-self.clips // self.layout.chunk_clips)
+        self.shards = shard_ranges(self.clips, self.layout.shard_clips)
+        self._indices: dict[int, list[tuple[int, int]]] = {}
+        self._shard_names = [str(self.shard_path(number)) for number in range(len(self.shards))]
+
+    @property
+    def chunk_clips(self) -> int:
+        """Clips in a chunk."""
+        return self.layout.chunk_clips
+
+    @property
+    def labels(self) -> NDArray[np.int8]:
+        """Label numbers, int8, shape (clips,)."""
+        return self._small("label", np.int8)
+
+    @property
+    def source_rows(self) -> NDArray[np.int64]:
+        """Rows of the npz that the clips came from, int64, shape (clips,)."""
+        return self._small("source_row", "<i8")
+
+    @property
+    def digests(self) -> NDArray[np.uint8]:
+        """BLAKE2b of each clip's float32 waveform, uint8, shape (clips, 16)."""
+        return self._small("digest", np.uint8)
+
+    def _small(self, name: str, dtype: DTypeLike) -> NDArray[Any]:
+        """Read a small array; it is not kept, because tasks want none of them."""
+        shape = json.loads(self._checked(f"{name}/zarr.json"))["shape"]
+        return np.frombuffer(self._checked(chunk_name(name, len(shape))), dtype).reshape(shape)
+
+    def _checked(self, name: str) -> bytes:
+        """Read a small file.
+
+        Raises
+        ------
+        InputError
+            If it is not what was written.
+        """
+        return _read_checked(self.path, name, self.manifest.files[name])
+
+    @cached_property
+    def _array(self) -> "zarr.Array[Any]":
+        # Imported when single clips are asked for: it takes longer than opening a store.
+        from zarr import open_array
+
+        return open_array(str(self.path / self.name), mode="r", zarr_format=3)
+
+    def shard_path(self, number: int) -> Path:
+        """Where a shard lies."""
+        return self.path / shard_name(self.name, len(self.dimensions), number)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read the values of clips ``start`` to ``stop``, as they are stored, unchecked."""
+        return np.asarray(self._array[start:stop])
+
+    def read_checked(self, number: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Read a shard's chunks once its checksum is known to be right.
+
+        Yields
+        ------
+        (int, array)
+            Number of the first clip, and the values of a chunk of clips.
+
+        Raises
+        ------
+        InputError
+            If the shard is not what was written.
+        """
+        start, stop = self.shards[number]
+        try:
+            for chunk in read_shard(self.shard_path(number), self.shape, self.layout, self.manifest.shards[number]):
+                yield start, chunk[: stop - start]
+                start += len(chunk)
+        except (ValueError, OSError):
+            raise self._damaged_shard(number) from None
+
+    def read_chunk(self, number: int, out: Sequence[NDArray[Any]]) -> None:
+        """Read one chunk, each clip to its own place, and hold it against its checksum.
+
+        Parameters
+        ----------
+        number : int
+        out : sequence of ``chunk_clips`` arrays
+            Each of as many bytes as a clip of the stored type, and contiguous. What the last chunk has too few clips
+            for is filled with what is not a number.
+
+        Raises
+        ------
+        InputError
+            If it is not what was written; the places may hold anything then.
+        """
+        shard, position = divmod(number, self.layout.shard_clips // self.layout.chunk_clips)
+        try:
+            handle = os.open(self._shard_names[shard], os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                offset, size = self._index(shard, handle)[position]
+                if self.layout.codec == "none":
+                    digest = _read_apart(handle, offset, out)
+                else:
+                    encoded = os.pread(handle, size, offset)
+                    digest = xxh3_64_hexdigest(encoded)
+            finally:
+                os.close(handle)
+            if digest != self.manifest.shards[shard].chunks[position]:
+                raise ValueError
+            if self.layout.codec != "none":
+                chunk = decode_chunk(encoded, self.shape, self.layout)
+                for place, clip in zip(out, chunk, strict=True):
+                    place.view(chunk.dtype).reshape(self.shape)[...] = clip
+        except (ValueError, RuntimeError, IndexError, OSError):
+            raise self._damaged_shard(shard) from None
+
+    def _index(self, shard: int, handle: int) -> list[tuple[int, int]]:
+        if shard not in self._indices:
+            length = index_bytes(self.layout)
+            end = os.pread(handle, length, self.manifest.shards[shard].size - length)
+            self._indices[shard] = shard_index(end, self.layout)
+        return self._indices[shard]
+
+    def check(self, number: int) -> None:
+        """Compare a shard with its checksum.
+
+        Raises
+        ------
+        InputError
+            If it is not what was written.
+        """
+        try:
+            right = checksum(self.shard_path(number)) == self.manifest.shards[number]
+        except OSError:
+            right = False
+        if not right:
+            raise self._damaged_shard(number)
+
+    def _damaged_shard(self, number: int) -> InputError:
+        start, stop = self.shards[number]
+        return InputError(
+            f"shard {number} of {self.path} (clips {start} to {stop - 1}) is not what was written; {mending(self.path)}"
+        )
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a store for reading.
+
+        Metadata and small arrays are checked against their checksums, shards for being there whole.
+
+        Raises
+        ------
+        InputError
+            If there is none, it holds something else, or it is not what was written.
+        """
+        try:
+            manifest = Manifest.read(path)
+        except ManifestError as error:
+            if not path.exists():
+                raise InputError(f"{path} does not exist; expected a store of {cls.name}, so run dvc repro") from None
+            raise InputError(
+                f"the {MANIFEST} of {path} {error}; expected a finished store of {cls.name}, so {mending(path)}"
+            ) from None
+        if not manifest.files.keys() >= {f"{name}/zarr.json" for name in (cls.name, "label", "source_row", "digest")}:
+            raise InputError(f"{path} holds no {cls.name}; expected a store of {cls.name}")
+        for name, expected in manifest.files.items():
+            _read_checked(path, name, expected)
+        for number, expected in enumerate(manifest.shards):
+            name = shard_name(cls.name, len(cls.dimensions), number)
+            try:
+                right = (path / name).stat().st_size == expected.size
+            except OSError:
+                right = False
+            if not right:
+                raise _damaged(path, name)
+        return cls(path, manifest)
+
+
+def _read_apart(handle: int, offset: int, out: Sequence[NDArray[Any]]) -> str:
+    """Read what lies in one piece into several; the digest is that of the piece."""
+    hasher = xxh3_64()
+    for first in range(0, len(out), IOV_MAX):
+        places = [place.data for place in out[first : first + IOV_MAX]]
+        offset += os.preadv(handle, places, offset)
+        for place in places:
+            hasher.update(place)
+    return hasher.hexdigest()
+
+
+def _read_checked(path: Path, name: str, expected: Checksum) -> bytes:
+    try:
+        content = (path / name).read_bytes()
+    except OSError:
+        raise _damaged(path, name) from None
+    if checksum_of(content) != expected:
+        raise _damaged(path, name)
+    return content
+
+
+def _damaged(path: Path, name: str) -> InputError:
+    return InputError(f"{name} of {path} is missing or not what was written; {mending(path)}")
+
+
+def is_elsewhere(path: Path) -> bool:
+    """Whether a place is the URL of a file system that may be on another machine."""
+    return "://" in str(path)
+
+
+def mending(path: Path) -> str:
+    """What to do about a store that is not what was written, in words."""
+    return "make or copy it again" if is_elsewhere(path) else f"run: features verify --repair {path}"
+
+
+class WaveformStore(Store):
+    """``waveform`` (clip, sample) float32 in [-1, 1] at 8 kHz, with ``label``, ``source_row`` and ``digest``."""
+
+    name, dimensions = WAVEFORM
+
+
+class FeatureStore(Store):
+    """``features`` (clip, frequency, time) with ``label``, ``source_row``, ``digest`` and axes in Hz and seconds.
+
+    ``xarray.open_zarr(path)`` gives the same store with labelled axes.
+    """
+
+    name, dimensions = FEATURES
+
+    @property
+    def axes(self) -> FeatureAxes:
+        """Centres of bins and frames."""
+        return FeatureAxes(self._small("frequency", "<f8"), self._small("time", "<f8"))
+
+
+KINDS: dict[str, type[FeatureStore] | type[WaveformStore]] = {"features": FeatureStore, "waveform": WaveformStore}
+
+
+def array_in(path: Path) -> str:
+    """Name of the large array of the store at a path, by its manifest or else from what is there.
+
+    Raises
+    ------
+    InputError
+        If it is no store.
+    """
+    try:
+        files = Manifest.read(path).files
+    except ManifestError:
+        files = {}
+    for name in KINDS:
+        if f"{name}/zarr.json" in files:
+            return name
+    for there in ("zarr.json", f"c{SEPARATOR}*"):
+        for name in KINDS:
+            if any((path / name).glob(there)):
+                return name
+    if path.exists():
+        raise InputError(f"{path} is not a store; expected a folder such as data/features/train.zarr")
+    raise InputError(f"{path} does not exist; expected a store such as data/features/train.zarr, which dvc repro makes")
+
+
+def open_store(path: Path) -> FeatureStore | WaveformStore:
+    """Open a store of either kind.
+
+    Raises
+    ------
+    InputError
+        As :meth:`Store.open`.
+    """
+    return FeatureStore.open(path) if array_in(path) == "features" else WaveformStore.open(path)

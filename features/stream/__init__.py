@@ -1,0 +1,1 @@
+"""Batches for training and scoring, and their order."""

@@ -1,0 +1,96 @@
+"""The two networks: one plain, one that hands each block's input on beside its output."""
+
+from typing import Annotated, Literal
+
+import keras
+import numpy as np
+from keras import layers
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from models.networks.convolution import ConvolutionForAmx
+
+BLOCKS = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256))
+"""Filters of each convolution; every block ends in a pooling that halves frequency and time."""
+SMALLEST_SIDE = 2 ** len(BLOCKS)
+"""Fewest bins and frames that leave something after the last pooling."""
+LOG_OFFSET = 1e-3
+"""Magnitude that log compression starts from: 96 dB under the largest magnitude of a full-scale sine, 65."""
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class NetworkSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What can be set about a network beside its shape."""
+
+    skip_connections: bool
+    """Concatenate each block's input to its output, from the second block on."""
+    dropout: Annotated[float, Meta(ge=0, lt=1)]
+    """Share of the flattened values that are dropped while training."""
+    dense_units: Annotated[int, Meta(ge=1)]
+
+
+def build_network(
+    spec: NetworkSpec,
+    input_shape: tuple[int, ...],
+    words: int,
+    *,
+    statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+    precision: Precision = "float32",
+) -> keras.Model:
+    """Build an untrained network.
+
+    Four blocks of 3 × 3 convolutions with a pooling each, then dropout, one dense layer, batch normalisation and a
+    score a word. What is saved in float32 needs only Keras to load.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    input_shape : tuple of int
+        (frequency, time, 1).
+    words : int
+        How many scores the network gives.
+    statistics : pair of float32 arrays of shape (frequency,), or None
+        Mean and variance of the log magnitudes of each frequency, over the clips to train on: magnitudes are then
+        compressed and normalised by the first layers. None feeds magnitudes to the first convolution as they are.
+    precision : {"float32", "bfloat16", "float16"}
+        What the blocks compute in. Weights and everything after the blocks are float32 in any case, because
+        normalisation and the dense layers stop learning in half the bits. It changes no weight's name or shape.
+
+    Returns
+    -------
+    keras.Model
+        float32 (batch, frequency, time, 1), linear magnitudes, to float32 (batch, words), logits.
+
+    Raises
+    ------
+    ValueError
+        If the input is too small for four poolings.
+    """
+    if min(input_shape[:2]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"features of shape {input_shape[:2]} are too small; expected at least {SMALLEST_SIDE} each way"
+        )
+    trunk = "float32" if precision == "float32" else f"mixed_{precision}"
+    magnitudes = keras.Input(input_shape, name="magnitude")
+    x = magnitudes
+    if statistics is not None:
+        x = keras.ops.log(x + LOG_OFFSET)
+        mean, variance = statistics
+        x = layers.Normalization(axis=1, mean=mean, variance=variance, name="normalize")(x)
+    for number, block in enumerate(BLOCKS, 1):
+        block_input = x
+        for position, filters in enumerate(block, 1):
+            name = f"conv{number}_{position}"
+            if precision == "bfloat16" and ConvolutionForAmx.is_needed(*x.shape[2:]):
+                x = ConvolutionForAmx(filters, dtype=trunk, name=name)(x)
+            else:
+                x = layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=trunk, name=name)(x)
+        if spec.skip_connections and number > 1:
+            x = layers.Concatenate(dtype=trunk, name=f"skip{number}")([x, block_input])
+        x = layers.MaxPooling2D(dtype=trunk, name=f"pool{number}")(x)
+    x = layers.Flatten()(x)
+    x = layers.Dropout(spec.dropout)(x)
+    x = layers.Dense(spec.dense_units, activation="relu", name="dense")(x)
+    x = layers.BatchNormalization(name="batch_norm")(x)
+    return keras.Model(magnitudes, layers.Dense(words, name="logits")(x))

@@ -1,0 +1,1 @@
+"""The command ``features``, one module a subcommand."""

@@ -1,0 +1,86 @@
+"""Command ``features diff``: how two feature stores differ."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from features.errors import InputError
+from features.look.comparison import Comparison, compare
+from features.look.location import locate, reachable
+from features.store.reader import FeatureStore, array_in
+from pipeline.shell.progress import progress
+from pipeline.shell.stage import say
+
+
+def command(
+    store: Annotated[str, typer.Argument(help="A feature store.")],
+    other: Annotated[str, typer.Argument(help="Another one.")],
+    sample: Annotated[
+        int, typer.Option(min=1, help="Clips to compare one by one where the stores are in different order.")
+    ] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+) -> None:
+    """How two feature stores differ: settings, rows, words, distribution, and clip by clip where they share rows."""
+    first, second = locate(store), locate(other)
+    with reachable(first, second):
+        stores = _open(first), _open(second)
+        with progress("comparing", stores[0].clips + stores[1].clips) as advance:
+            found = compare(*stores, sample=sample, advance=advance)
+    if as_json:
+        say(json.dumps({"same": found.same, **asdict(found)}, indent=2))
+        return
+    _print(first, second, found)
+
+
+def _open(path: Path) -> FeatureStore:
+    if array_in(path) != FeatureStore.name:
+        raise InputError(f"{path} holds waveforms; expected a store of features, such as data/features/train.zarr")
+    return FeatureStore.open(path)
+
+
+def _print(first: Path, second: Path, found: Comparison) -> None:
+    console = Console(highlight=False)
+    console.print(f"{first} and {second}", style="bold", markup=False)
+    facts = Table.grid(padding=(0, 2))
+    for number, change in enumerate(found.settings or ["the same"]):
+        facts.add_row("settings" if not number else "", change)
+    rows = found.rows
+    order = (", in the same order" if rows.same_order else ", in different order") if rows.shared else ""
+    facts.add_row(
+        "rows",
+        f"{rows.shared:,} shared{order}; "
+        f"{rows.only_first:,} only in the first, {rows.only_second:,} only in the second",
+    )
+    if rows.other_samples or rows.other_labels:
+        facts.add_row(
+            "", f"of the shared, {rows.other_samples:,} have other samples, {rows.other_labels:,} other labels"
+        )
+    if found.words[0] != found.words[1]:
+        changed = [
+            f"{word} {found.words[0][word]:,} -> {found.words[1][word]:,}"
+            for word in found.words[0]
+            if found.words[0][word] != found.words[1][word]
+        ]
+        facts.add_row("words", ", ".join(changed))
+    for name in found.statistics[0]:
+        facts.add_row(name.replace("_", " "), f"{found.statistics[0][name]:.6g} -> {found.statistics[1][name]:.6g}")
+    values = found.values
+    looked_at = "that were looked at " if values and values.clips < rows.shared else ""
+    if values is None:
+        facts.add_row("clip by clip", "not comparable: other shapes, or no row in common")
+    else:
+        facts.add_row(
+            "clip by clip",
+            f"{values.equal:,} of {values.clips:,} {looked_at}equal; greatest difference {values.greatest:.3g} "
+            f"({values.greatest_relative:.2g} of its clip's maximum), mean {values.mean:.2g}",
+        )
+        if values.worst_rows:
+            facts.add_row("", f"rows that differ most: {', '.join(map(str, values.worst_rows))}")
+    console.print(facts)
+    if found.same:
+        say("diff: the same")

@@ -1,0 +1,28 @@
+"""The command ``features``: looking into cached features, checking them, knowing what will be computed."""
+
+import typer
+
+from pipeline.commands import cache, diff, explain, inspect, verify
+from pipeline.shell.stage import mendable
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Cached features: look into them, hear them, check them, compare them, and know what will be computed.",
+    epilog="See and hear three clips of a word:\n\nfeatures inspect data/features/train.zarr --word yes --sample 3",
+)
+app.command("inspect")(inspect.command)
+app.command("verify")(verify.command)
+app.command("explain")(explain.command)
+app.command("diff")(diff.command)
+app.add_typer(cache.app, name="cache", no_args_is_help=True)
+
+
+def main() -> None:
+    """Run the command."""
+    with mendable():
+        app()
+
+
+if __name__ == "__main__":
+    main()

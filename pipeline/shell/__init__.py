@@ -1,0 +1,1 @@
+"""What every command shares: settings, options, progress, and errors as sentences."""

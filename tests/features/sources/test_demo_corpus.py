@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from features.corpus import WORDS
+from features.sources.demo_corpus import OTHER_WORDS, clips_per_word, draw_speakers, human_variants, place, trim
+from features.sources.espeak import variants
+from features.sources.noise import KINDS
+
+
+@pytest.mark.parametrize("clips", [12, 25, 1800, 50620])
+def test_clips_are_shared_out_evenly(clips: int) -> None:
+    counts = clips_per_word(clips)
+    assert sum(counts.values()) == clips
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_unknown_is_many_other_words() -> None:
+    assert len(set(OTHER_WORDS)) >= 20
+    assert not set(OTHER_WORDS) & set(WORDS)
+
+
+def test_speakers_are_many_and_all_different() -> None:
+    speakers = draw_speakers(
+        4219, human_variants(variants()), np.random.default_rng(0)
+    )  # as many as the full-size corpus needs
+    assert len({speaker.name for speaker in speakers}) == 4219
+    assert len({(speaker.accent, speaker.variant) for speaker in speakers}) > 500
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_has_unit_power_and_is_never_the_same(kind: object) -> None:
+    assert callable(kind)
+    first, second = kind(np.random.default_rng(0)), kind(np.random.default_rng(1))
+    assert first.dtype == np.float32
+    assert np.sqrt(np.mean(np.square(first))) == pytest.approx(1, rel=1e-3)
+    assert (first != second).mean() > 0.9
+
+
+@pytest.mark.parametrize("samples", [0, 1, 3000, 8000, 9000])
+def test_words_of_any_length_are_placed(samples: int) -> None:
+    rng = np.random.default_rng(0)
+    clip = place(np.ones(samples, np.float32), KINDS[0](rng), rng)
+    assert clip.shape == (8000,)
+    assert np.abs(clip).max() <= 1
+
+
+def test_silence_around_a_word_is_cut_off() -> None:
+    speech = np.concatenate([np.zeros(50), [0.5, 0.001, 0.5], np.full(20, 0.001)]).astype(np.float32)
+    np.testing.assert_array_equal(trim(speech), np.float32([0.5, 0.001, 0.5]))
+    assert trim(np.zeros(5, np.float32)).size == 0

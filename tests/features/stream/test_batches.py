@@ -1,0 +1,184 @@
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.stats import chi2
+
+from features.corpus import CLIP_SAMPLES, WORDS
+from features.division import divide_source
+from features.errors import InputError
+from features.sets import SplitSpec
+from features.sources.npz import open_source
+from features.store.layout import StoreSpec
+from features.store.publish import scratch
+from features.store.reader import FeatureStore
+from features.store.writer import ClipColumns, FeatureAxes, draft_features
+from features.stream.batches import WINDOW_CHUNKS, damage_as_input_error, scoring_batches, training_batches
+from features.stream.order import Order, again_together, clips_of
+
+CLIPS = 1100  # three windows of chunks, the last chunk of 12 clips
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("features") / "train.zarr", "none")
+
+
+def make_store(path: Path, codec: str) -> Path:
+    """Features that name their own clip, labels that follow from it."""
+    layout = msgspec.convert({"dtype": "float16", "chunk_clips": 32, "shard_clips": 128, "codec": codec}, StoreSpec)
+    clips = np.arange(CLIPS)
+    axes = FeatureAxes(np.arange(2.0), np.arange(3.0))
+    columns = ClipColumns((clips % 12).astype(np.int8), clips, np.zeros((CLIPS, 16), np.uint8))
+    made = draft_features(path, axes, layout, columns, {"store": msgspec.to_builtins(layout)})
+    for number, (start, stop) in enumerate(made.shards):
+        made.write(number, np.broadcast_to(clips[start:stop, None, None], (stop - start, 2, 3)))
+    made.seal()
+    return path
+
+
+def take(path: Path, batches: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(training_batches(path, 32, seed).take(batches).as_numpy_iterator())
+
+
+def test_scoring_gives_every_clip_in_order_with_its_label(store: Path) -> None:
+    batches = scoring_batches(store, 64)
+    for _ in range(2):  # a second pass gives the same
+        got = list(batches.as_numpy_iterator())
+        assert [len(labels) for _, labels in got] == [64] * 17 + [12]
+        clips = np.concatenate([features[:, 1, 2, 0] for features, _ in got])
+        np.testing.assert_array_equal(clips, np.arange(CLIPS))
+        np.testing.assert_array_equal(np.concatenate([labels for _, labels in got]), np.arange(CLIPS) % 12)
+        assert got[0][0].shape == (64, 2, 3, 1)
+        assert got[0][0].dtype == np.float16  # as it is stored: casting is the device's
+
+
+def test_training_gives_every_clip_equally_often_in_whole_batches(store: Path) -> None:
+    got = take(store, 8 * CLIPS // 32)  # eight epochs end with a whole batch
+    assert {len(labels) for _, labels in got} == {32}
+    clips = np.concatenate([features[:, 0, 0, 0] for features, _ in got]).astype(int)
+    assert Counter(Counter(clips.tolist()).values()) == {8: CLIPS}
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in got]), clips % 12)
+
+
+def test_training_order_is_shuffled_anew_each_epoch_and_decided_by_the_seed(store: Path) -> None:
+    def clips(seed: int) -> np.ndarray:
+        return np.concatenate([features[:, 0, 0, 0] for features, _ in take(store, 2 * CLIPS // 32, seed)])
+
+    first = clips(0)
+    np.testing.assert_array_equal(first, clips(0))
+    assert (first != clips(1)).mean() > 0.9
+    assert (first[:1000] != first[CLIPS : CLIPS + 1000]).mean() > 0.9
+    neighbours = np.abs(np.diff(first)) == 1
+    assert neighbours.mean() < 0.05
+
+
+@pytest.mark.parametrize("first", [1, 16, 17, 34, 35, 100])
+def test_batches_can_be_left_out(store: Path, first: int) -> None:
+    whole = take(store, first + 5)[first:]
+    begun = list(training_batches(store, 32, 0, first_batch=first).take(5).as_numpy_iterator())
+    for (features, labels), (begun_features, begun_labels) in zip(whole, begun, strict=True):
+        np.testing.assert_array_equal(begun_features, features)
+        np.testing.assert_array_equal(begun_labels, labels)
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4"])
+def test_batches_stay_as_they_are_while_others_are_read(tmp_path: Path, codec: str) -> None:
+    """The memory of windows is used again, but never while somebody holds a batch of it."""
+    path = make_store(tmp_path / "train.zarr", codec)
+    kept = []
+    for features, labels in training_batches(path, 32, 0).take(150):
+        kept.append((features, labels))
+    for features, labels in kept:
+        clips = features.numpy()[:, 0, 0, 0].astype(int)
+        np.testing.assert_array_equal(labels, clips % 12)
+        assert (features.numpy() == clips[:, None, None, None]).all()
+
+
+@pytest.mark.parametrize("batches", [training_batches, scoring_batches])
+def test_damage_is_found_while_streaming(tmp_path: Path, batches: Callable[..., tf.data.Dataset]) -> None:
+    path = make_store(tmp_path / "train.zarr", "none")
+    shard = FeatureStore.open(path).shard_path(3)
+    content = bytearray(shard.read_bytes())
+    content[700] ^= 1
+    shard.write_bytes(content)
+    arguments = (path, 32, 0) if batches is training_batches else (path, 32)
+    damaged = batches(*arguments).take(40)
+    sentence = r"^shard 3 of .*train.zarr \(clips 384 to 511\) is not what was written"
+    with pytest.raises(InputError, match=sentence), damage_as_input_error():
+        list(damaged)
+
+
+def test_other_errors_of_tensorflow_stay_what_they_are() -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError), damage_as_input_error():
+        tf.reshape(tf.zeros(3), (2, 2))
+
+
+EPOCHS = 10
+BATCH = 32
+
+
+@pytest.fixture(scope="module")
+def dealt(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a train set that was split from an npz sorted by word, and the clips of ten epochs in order.
+
+    Two words have as many clips as six of the others.
+    """
+    folder = tmp_path_factory.mktemp("sorted")
+    words = np.repeat(np.arange(12), np.where(np.arange(12) < 10, 500, 1500))
+    numbers = np.arange(len(words), dtype=np.float32)
+    waves = np.repeat(numbers[:, None] / len(words), CLIP_SAMPLES, axis=1)
+    np.savez(folder / "sorted.npz", wav_vals=waves, label_vals=np.array(WORDS)[words][:, None])
+    with scratch(folder / "samples") as samples, open_source(folder / "sorted.npz", samples) as source:
+        settings = SplitSpec(test_fraction=0.1, validation_fraction=0.1, seed=0)
+        divided = divide_source(folder / "sorted.npz", source, settings, lambda clips: None)
+    labels = divided.labels_of("train")
+    order = Order(len(labels), 32, WINDOW_CHUNKS, seed=0)
+    clips = []
+    for number in range(EPOCHS * order.windows):
+        chunks, places = order.window(number)
+        clips.append(clips_of(chunks, 32, len(labels))[places])
+    return labels, np.concatenate(clips).reshape(EPOCHS, -1)
+
+
+@pytest.mark.parametrize("clips_in_a_run", [BATCH, 1000])
+def test_words_are_mixed_as_a_full_shuffle_mixes_them(
+    dealt: tuple[np.ndarray, np.ndarray], clips_in_a_run: int
+) -> None:
+    labels, epochs = dealt
+    shares = np.bincount(labels, minlength=12) / len(labels)
+    for clips in epochs:
+        runs = labels[clips[: len(clips) // clips_in_a_run * clips_in_a_run]].reshape(-1, clips_in_a_run)
+        counts = np.stack([np.bincount(run, minlength=12) for run in runs])
+        # Counts of clips drawn without putting back vary a little less than the test takes for granted.
+        statistic = ((counts - clips_in_a_run * shares) ** 2 / (clips_in_a_run * shares)).sum()
+        finite = (len(labels) - clips_in_a_run) / (len(labels) - 1)
+        p = chi2.sf(statistic / finite, len(runs) * 11)
+        assert 1e-4 < p < 1 - 1e-4
+
+
+def test_clips_that_shared_a_batch_part_again(dealt: tuple[np.ndarray, np.ndarray]) -> None:
+    """Two clips of a chunk are always read together, so they meet oftener than in a full shuffle, and no oftener."""
+    _, epochs = dealt
+    clips = epochs.shape[1]
+    batch_of = np.empty_like(epochs)
+    for epoch, order in enumerate(epochs):
+        batch_of[epoch, order] = np.arange(clips) // BATCH
+    together = again = 0
+    for before, after in pairwise(range(EPOCHS)):
+        for first in range(BATCH - 1):
+            for other in range(first + 1, BATCH):
+                pairs = epochs[before, : clips // BATCH * BATCH].reshape(-1, BATCH)[:, [first, other]]
+                together += len(pairs)
+                again += int((batch_of[after, pairs[:, 0]] == batch_of[after, pairs[:, 1]]).sum())
+    assert again / together == pytest.approx(again_together(clips, 32, WINDOW_CHUNKS, BATCH), rel=0.1)
+
+
+def test_no_store(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        training_batches(tmp_path / "none.zarr", 32, 0)

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, change_params
+
+from features.errors import InputError
+from features.sets import SplitSpec
+from features.sources.demo_corpus import SynthesizeSpec
+from features.spectrogram import FeatureSpec
+from features.store.layout import StoreSpec
+from models.learner import TrainSpec
+from models.networks.cnn import NetworkSpec
+from pipeline.shell.params import DataSpec, read_section
+
+SPECS = {
+    "data": DataSpec,
+    "synthesize": SynthesizeSpec,
+    "split": SplitSpec,
+    "features": FeatureSpec,
+    "store": StoreSpec,
+    "train": TrainSpec,
+    "models.base": NetworkSpec,
+    "models.skip": NetworkSpec,
+}
+
+
+@pytest.fixture
+def params(in_folder: Path) -> Path:
+    path = in_folder / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    return path
+
+
+@pytest.mark.parametrize("section", SPECS)
+def test_the_shipped_settings_are_valid(params: Path, section: str) -> None:
+    assert params.exists()
+    assert read_section(section, SPECS[section])
+
+
+# setting, value                     | section | what the sentence must say
+MISTAKES = [
+    ("split.test_fractoin", 0.1, "split", r"unknown setting split.test_fractoin; did you mean split.test_fraction\?"),
+    ("trian", {}, "train", r"unknown setting trian; did you mean train\?"),
+    ("features.xyzzy", 1, "features", "unknown setting features.xyzzy; expected one of kind, n_fft"),
+    ("split.test_fraction", "0.1", "split", "in params.yaml is '0.1'; expected a number, above 0 and below 1$"),
+    ("split.test_fraction", 1.5, "split", "fraction in params.yaml is 1.5; expected a number, above 0 and below 1$"),
+    ("split.seed", 0.5, "split", "split.seed in params.yaml is 0.5; expected a whole number, at least 0$"),
+    ("split.test_fraction", 0.95, "split", "split in params.yaml: .* leave an empty train set"),
+    ("store.chunk_clips", 100, "store", "shard_clips 256 is not a multiple of chunk_clips 100"),
+    ("store.shard_clips", 32 * 10**20, "store", "expected a whole number, at least 1 and at most 1,000,000,000,000$"),
+    ("store.codec", "lz5", "store", "store.codec in params.yaml is 'lz5'; expected 'none', 'lz4' or 'zstd'$"),
+    ("train.epochs", True, "train", "train.epochs in params.yaml is True; expected a whole number, at least 1$"),
+    ("models.base.dropout", None, "models.base", "dropout in params.yaml is None; expected a number, at least 0 and b"),
+    ("models.skip.skip_connections", 1, "models.skip", "skip_connections in params.yaml is 1; expected true or false$"),
+    ("features.kind", "power", "features", "features.kind in params.yaml is 'power'; expected 'magnitude'$"),
+    ("features.hop_length", 300, "features", "features in params.yaml: hop_length 300 is longer than n_fft 258"),
+    ("train.learning_rate", float("inf"), "train", "train.learning_rate in params.yaml is inf; expected a number, abo"),
+    ("train.learning_rate", float("nan"), "train", "train.learning_rate in params.yaml is nan; expected a number, abo"),
+    ("data.npz", 3, "data", "data.npz in params.yaml is 3; expected text$"),
+    ("models.base", 3, "models.base", "models.base in params.yaml is 3; expected settings"),
+]
+
+
+@pytest.mark.parametrize(("setting", "value", "section", "sentence"), MISTAKES)
+def test_mistakes_are_named(params: Path, setting: str, value: object, section: str, sentence: str) -> None:
+    change_params(params, **{setting: value})
+    with pytest.raises(InputError, match=sentence):
+        read_section(section, SPECS[section])
+
+
+def test_a_missing_setting_and_a_missing_section_are_named(params: Path) -> None:
+    params.write_text("split: {seed: 0, test_fraction: 0.1}")
+    with pytest.raises(InputError, match=r"lacks the setting split.validation_fraction"):
+        read_section("split", SplitSpec)
+    with pytest.raises(InputError, match=r"no section models"):
+        read_section("models.base", NetworkSpec)
+
+
+def test_other_sections_are_not_looked_at(params: Path) -> None:
+    change_params(params, **{"train.epochs": "many"})
+    assert read_section("split", SplitSpec)
+
+
+def test_exponents_are_numbers_as_dvc_reads_them(params: Path) -> None:
+    params.write_text(params.read_text().replace("learning_rate: 0.0007", "learning_rate: 1e-4"))
+    assert read_section("train", TrainSpec).learning_rate == 1e-4
+
+
+def test_no_file_and_no_yaml(in_folder: Path) -> None:
+    with pytest.raises(InputError, match=r"no params.yaml in .*; run this from the project's folder"):
+        read_section("split", SplitSpec)
+    for text, sentence in (
+        ("split: [", "not valid YAML"),
+        ("split: {seed: 2001-02-30}", r"something that is no value \(day is out of range for month\)"),
+        ("split: {seed: !!bool perhaps}", r"something that is no value \('perhaps'\)"),
+    ):
+        (in_folder / "params.yaml").write_text(text)
+        with pytest.raises(InputError, match=sentence):
+            read_section("split", SplitSpec)
