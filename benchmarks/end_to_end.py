@@ -19,15 +19,15 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-from features.build import featurize
 from features.corpus import CLIP_SAMPLES
+from features.featurize import featurize
 from features.spectrogram import FeatureSpec, transform
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
 from features.store.reader import FeatureStore, WaveformStore
 from features.store.shard import checksum
 from features.store.verify import verify
-from features.store.writer import ClipColumns, draft_waveforms
+from features.store.writer import ClipColumns, create_waveform_store
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
 LAYOUT = StoreSpec(dtype="float32", chunk_clips=32, shard_clips=256, codec="none")
@@ -52,10 +52,10 @@ def write_waveforms(path: Path, clips: int) -> WaveformStore:
         np.arange(clips),
         rng.integers(256, size=(clips, 16)).astype(np.uint8),
     )
-    draft = draft_waveforms(path, columns, "benchmark", {})
+    draft = create_waveform_store(path, columns, "benchmark", {})
     for number, (start, stop) in enumerate(draft.shards):
         draft.write(number, speech_like(stop - start, rng))
-    draft.seal()
+    draft.finalize()
     return WaveformStore.open(path)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.store.writer import ClipColumns, draft_waveforms
+from features.store.writer import ClipColumns, create_waveform_store
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,7 +31,7 @@ def write_waveforms(path: Path, clips: int) -> None:
         np.arange(clips),
         rng.integers(256, size=(clips, 16)).astype(np.uint8),
     )
-    draft = draft_waveforms(path, columns, "benchmark", {})
+    draft = create_waveform_store(path, columns, "benchmark", {})
     start, stop = draft.shards[0]
     waves = rng.uniform(-0.5, 0.5, (stop - start, 8000)).astype(np.float32)
     written = draft.write(0, waves)
@@ -40,8 +40,8 @@ def write_waveforms(path: Path, clips: int) -> None:
             draft.write(number, waves[: stop - start])
         else:
             os.link(draft.shard_path(0), draft.shard_path(number))
-            draft.record(number, written)
-    draft.seal()
+            draft.add_shard(number, written)
+    draft.finalize()
 
 
 def main() -> None:

@@ -26,15 +26,15 @@ from typing import TypeVar
 
 import msgspec
 import numpy as np
+from features.heap import steady_heap
 from ruamel.yaml import YAML
 from xxhash import xxh3_64_hexdigest, xxh3_128_hexdigest
 
-from features.audit import digests_of
-from features.compute import read_waveforms
-from features.heap import steady_heap
-from features.sets import SETS
+from features.featurize import read_waveforms
 from features.sources.npz import open_source
 from features.spectrogram import FeatureSpec, transform
+from features.split.scan import digests_of
+from features.split.sets import SETS
 from features.store.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
 from features.store.reader import FeatureStore, WaveformStore
 from features.store.shard import write_shard

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from end_to_end import LAYOUT, SPEC, WORKERS, read_all, synced, write_waveforms
 
-from features.build import featurize
+from features.featurize import featurize
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
 from features.store.reader import FeatureStore

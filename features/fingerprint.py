@@ -5,6 +5,7 @@ import json
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,18 +15,16 @@ from numpy.typing import NDArray
 from features.code import code_fingerprint, sources_of
 
 CODE = (
-    "features.compiled",
-    "features.compute",
     "features.corpus",
-    "features.fft258",
-    "features.general_fft",
+    "features.featurize",
     "features.spectrogram",
     "features.store.layout",
+    "features.store.reader",
     "features.store.shard",
 )
-"""Modules whose code decides what bytes a shard of features is made of."""
+"""Modules whose code decides what bytes a shard of features is made of, those that read its waveforms included."""
 
-LIBRARIES = ("ducc0", "llvmlite", "numba", "numcodecs", "numpy")
+LIBRARIES = ("ducc0", "numcodecs", "numpy")
 """Libraries whose versions can change a number or a byte of such a shard."""
 
 WAVEFORM_CODE = ("features.store.layout", "features.store.shard")
@@ -33,10 +32,8 @@ WAVEFORM_CODE = ("features.store.layout", "features.store.shard")
 
 WAVEFORM_LIBRARIES = ("numcodecs", "numpy")
 
-AUDIT_CODE = ("features.audit", "features.corpus", "features.errors", "features.file_state", "features.sources.npz")
-"""Modules whose code decides what a look at every clip of an npz finds."""
-
-AUDIT_LIBRARIES = ("numpy",)
+SECTIONS = ("features", "store", "split")
+"""Settings that a feature store records."""
 
 
 class Version(Struct, frozen=True, kw_only=True):
@@ -73,12 +70,6 @@ def waveform_version() -> Version:
     return _version(WAVEFORM_CODE, WAVEFORM_LIBRARIES)
 
 
-@cache
-def audit_version() -> Version:
-    """Version of what looks at an npz here; imports none of it."""
-    return _version(AUDIT_CODE, AUDIT_LIBRARIES)
-
-
 def _version(modules: tuple[str, ...], libraries: tuple[str, ...]) -> Version:
     return Version(
         code=code_fingerprint(sources_of(modules)), libraries={library: version(library) for library in libraries}
@@ -113,3 +104,34 @@ def shard_key(settings: str, digests: NDArray[np.uint8]) -> str:
         32 hexadecimal digits.
     """
     return hashlib.blake2b(settings.encode() + digests.tobytes(), digest_size=16).hexdigest()
+
+
+def provenance_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Say of each setting and version what it was and what it is.
+
+    Parameters
+    ----------
+    before, now : dict
+        Attributes of feature stores, as far as they are known.
+
+    Examples
+    --------
+    >>> provenance_changes({"features": {"n_fft": 258}}, {"features": {"n_fft": 512}})
+    ['features.n_fft: 258 -> 512']
+    """
+    changes = []
+    for section in SECTIONS:
+        changes += _changes(f"{section}.", before.get(section, {}), now.get(section, {}))
+    old, new = before.get("made_by", {}), now.get("made_by", {})
+    changes += _changes("library ", old.get("libraries", {}), new.get("libraries", {}))
+    if old.get("code") != new.get("code"):
+        changes.append("the code that computes features is another")
+    return changes
+
+
+def _changes(prefix: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return [
+        f"{prefix}{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]

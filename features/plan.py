@@ -9,8 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.fingerprint import Version, settings_hash, shard_key
-from features.provenance import provenance_changes
+from features.fingerprint import Version, provenance_changes, settings_hash, shard_key
 from features.spectrogram import FeatureSpec, transform
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec, shard_ranges
@@ -87,7 +86,7 @@ def plan(
     computed = [
         number
         for number, (start, stop) in enumerate(ranges)
-        if not cache.holds(shard_key(settings, clips.digests[start:stop]), layout)
+        if not cache.holds(shard_key(settings, clips.digests[start:stop]))
     ]
     why = ["there are no features of this set yet"]
     if before is not None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from features.build import featurize
+from features.featurize import featurize
 from features.spectrogram import FeatureSpec
 from features.store.layout import StoreSpec
 from features.store.publish import publish

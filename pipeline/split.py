@@ -1,29 +1,27 @@
 """Stage ``split``: divide the clips of the npz into three sets, before anything is computed from them."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
-from features.audit import count_duplicates, digests_of
+from features.build import Outcome, fill, tasks_of
 from features.corpus import word_counts
-from features.division import Divided, divide_source
 from features.errors import InputError
-from features.file_state import FileState
 from features.fingerprint import settings_hash, shard_key, waveform_version
-from features.heap import steady_heap
-from features.recall import AuditCache
-from features.sets import SETS, SplitSpec
 from features.sources.npz import Source, open_source
+from features.split.division import Divided, divide_source
+from features.split.scan import count_duplicates, digests_of
+from features.split.sets import SETS, SplitSpec
 from features.store.cache import ShardCache
 from features.store.layout import WAVEFORM_LAYOUT, shard_ranges
 from features.store.publish import publish, scratch
-from features.store.shard import Checksum, write_shard
-from features.store.writer import ClipColumns, draft_waveforms
+from features.store.writer import ClipColumns, create_waveform_store
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.shell.params import DataSpec, read_section, refuse_edited_settings
 from pipeline.shell.progress import Advance, progress
@@ -44,11 +42,10 @@ def main(
     data = read_section("data", DataSpec)
     npz = Path(data.npz)
     spec = read_section("split", SplitSpec)
-    steady_heap()
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
     with scratch(FOLDER / "samples", note_waiting) as inflated, open_source(npz, inflated) as source:
         with progress("examining", source.clips) as advance:
-            divided = divide_source(npz, source, spec, advance, AuditCache.beside(cache))
+            divided = divide_source(npz, source, spec, advance)
         for remark in source.notes:
             note(remark)
         absent = [word for word, count in word_counts(source.labels).items() if not count]
@@ -58,7 +55,7 @@ def main(
             publish(*stores, METRICS, waiting=note_waiting) as (*asides, metrics),
             progress("splitting", source.clips) as advance,
         ):
-            reused = [
+            outcomes = [
                 _write_set(aside, name, source, divided, spec, cache, workers, advance)
                 for name, aside in zip(SETS, asides, strict=True)
             ]
@@ -69,15 +66,15 @@ def main(
     cache.prune(limit)
     division = divided.division
     sizes = ", ".join(f"{name} {len(division.rows[name])}" for name in SETS)
-    shards = [shard for each in reused for shard in each]
+    reused = [outcome.reused for each in outcomes for outcome in each]
     say(
-        f"split: {source.clips} clips in {sum(division.groups.values())} groups, {shards.count(False)} shards written, "
-        f"{shards.count(True)} reused -> {sizes}"
+        f"split: {source.clips} clips in {sum(division.groups.values())} groups, {reused.count(False)} shards written, "
+        f"{reused.count(True)} reused -> {sizes}"
     )
 
 
 def _refuse_change(source: Source) -> None:
-    if source.state.written_since(FileState.of(source.path.stat())):
+    if not source.is_unchanged:
         raise InputError(f"{source.path} changed while it was being split; run this again when nobody writes to it")
 
 
@@ -90,43 +87,23 @@ def _write_set(
     cache: ShardCache,
     workers: int,
     advance: Advance,
-) -> list[bool]:
-    """Write a set, taking from the cache what is there; for each shard, whether it was."""
+) -> list[Outcome]:
+    """Write a set, taking from the cache what is there."""
     rows = divided.division.rows[name]
     columns = ClipColumns(divided.labels_of(name), rows, divided.digests_of(name))
-    store = draft_waveforms(path, columns, divided.fingerprint_of(name), msgspec.to_builtins(spec))
+    store = create_waveform_store(path, columns, divided.fingerprint_of(name), msgspec.to_builtins(spec))
     settings = settings_hash(WAVEFORM_LAYOUT, waveform_version())
 
-    def write(file: BinaryIO, start: int, stop: int) -> Checksum:
+    def read(start: int, stop: int) -> Iterator[NDArray[np.float32]]:
         waves = source.read(rows[start:stop])
         # Else a file that changes meanwhile would leave its samples in the cache, under the name of others.
         if digests_of(waves).tobytes() != columns.digests[start:stop].tobytes():
-            _refuse_change(source)
-            AuditCache.beside(cache).forget(source.state)
-            raise InputError(
-                f"{source.path} holds other samples than when it was examined; run this again to examine it anew"
-            )
-        chunks = shard_ranges(stop - start, WAVEFORM_LAYOUT.chunk_clips)
-        return write_shard(file, (waves[first:end] for first, end in chunks), WAVEFORM_LAYOUT)
+            raise InputError(f"{source.path} changed while it was being split; run this again when nobody writes to it")
+        for first, end in shard_ranges(stop - start, WAVEFORM_LAYOUT.chunk_clips):
+            yield waves[first:end]
 
     keys = [shard_key(settings, columns.digests[start:stop]) for start, stop in store.shards]
-    targets = [store.shard_path(number) for number in range(len(keys))]
-    placed = [cache.take(key, target, WAVEFORM_LAYOUT) for key, target in zip(keys, targets, strict=True)]
-    missing = [number for number, checksum in enumerate(placed) if not checksum]
-    advance(sum(stop - start for (start, stop), checksum in zip(store.shards, placed, strict=True) if checksum))
-
-    def make(number: int) -> Checksum:
-        start, stop = store.shards[number]
-        made = cache.add(keys[number], targets[number], partial(write, start=start, stop=stop))
-        advance(stop - start)
-        return made
-
-    with ThreadPoolExecutor(workers) as pool:
-        made = dict(zip(missing, pool.map(make, missing), strict=True))
-    for number, kept in enumerate(placed):
-        store.record(number, kept or made[number])
-    store.seal()
-    return [number not in made for number in range(len(placed))]
+    return fill(store, tasks_of(store, keys, cache, read), workers=workers, advance=advance)
 
 
 def _summary(source: Source, divided: Divided) -> dict[str, Any]:

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from features.build import featurize
 from features.corpus import CLIP_SAMPLES, WORDS
+from features.featurize import featurize
 from features.spectrogram import FeatureSpec
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
 from features.store.reader import FeatureStore, WaveformStore
-from features.store.writer import ClipColumns, draft_waveforms
+from features.store.writer import ClipColumns, create_waveform_store
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,19 +71,19 @@ def columns(clips: int, seed: int = 0) -> ClipColumns:
 def write_waveforms(path: Path, clips: int, seed: int = 0) -> Path:
     """A waveform store of noise, every clip different."""
     rng = np.random.default_rng(seed)
-    store = draft_waveforms(path, columns(clips, seed), f"digest of {clips}, {seed}", {"seed": seed})
+    store = create_waveform_store(path, columns(clips, seed), f"digest of {clips}, {seed}", {"seed": seed})
     for number, (start, stop) in enumerate(store.shards):
         store.write(number, rng.uniform(-1, 1, (stop - start, CLIP_SAMPLES)).astype(np.float32))
-    store.seal()
+    store.finalize()
     return path
 
 
 def write_clips(path: Path, waves: np.ndarray, clips: ClipColumns) -> WaveformStore:
     """A waveform store of given clips."""
-    store = draft_waveforms(path, clips, str(hash(waves.tobytes())), {"seed": 0})
+    store = create_waveform_store(path, clips, str(hash(waves.tobytes())), {"seed": 0})
     for number, (start, stop) in enumerate(store.shards):
         store.write(number, waves[start:stop])
-    store.seal()
+    store.finalize()
     return WaveformStore.open(path)
 
 

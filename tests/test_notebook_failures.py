@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from conftest import Project, columns, make_arrays, write_waveforms
 
-from features.build import featurize
+from features.featurize import featurize
 from features.spectrogram import FeatureSpec
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
 from features.store.reader import FeatureStore
-from features.store.writer import FeatureAxes, draft_features
+from features.store.writer import FeatureAxes, create_feature_store
 from features.stream.batches import scoring_batches, training_batches
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
@@ -23,7 +23,7 @@ PEAK_MEMORY = """
 import resource, sys
 from pathlib import Path
 from features.store.cache import ShardCache
-from features.build import featurize
+from features.featurize import featurize
 from features.store.layout import StoreSpec
 from features.spectrogram import FeatureSpec
 spec = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
@@ -69,6 +69,8 @@ def test_the_reshape_of_waveforms_that_were_never_spectrograms(project: Project,
         assert labels.shape == (16,)
         assert (features >= 0).all()
     axes = FeatureAxes(SPEC.frequency_hz, SPEC.time_s)
-    draft = draft_features(tmp_path / "raw.zarr", axes, LAYOUT, columns(100), {"store": msgspec.to_builtins(LAYOUT)})
+    draft = create_feature_store(
+        tmp_path / "raw.zarr", axes, LAYOUT, columns(100), {"store": msgspec.to_builtins(LAYOUT)}
+    )
     with pytest.raises(ValueError, match="are not features of"):
         draft.write(0, made["wav_vals"][:100])

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.corpus import word_counts
+from features.fingerprint import provenance_changes
 from features.look.summary import Statistics, numbered_chunks
-from features.provenance import provenance_changes
 from features.store.reader import FeatureStore
 
 WORST = 5

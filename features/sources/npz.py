@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
 from features.errors import InputError
-from features.file_state import FileState
 
 BLOCK_CLIPS = 512
 COPY_BYTES = 1 << 22
@@ -60,6 +59,10 @@ class NpyHeader:
     def data_bytes(self) -> int:
         """Size of the values that follow the header."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+def _state_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def listed(numbers: NDArray[np.int64]) -> str:
@@ -99,8 +102,8 @@ class Source:
         Positions in :data:`features.corpus.WORDS`.
     groups : text array, shape (clips,), or None
         Who speaks each clip, where the file says so.
-    state : FileState
-        Of the file, when it was opened.
+    state : tuple of int
+        Inode, size and modification time of the file when it was opened; see :meth:`is_unchanged`.
     notes : list of str
         Conversions that reading makes, in words.
     """
@@ -111,7 +114,7 @@ class Source:
         header: NpyHeader,
         labels: NDArray[np.int8],
         groups: NDArray[np.str_] | None,
-        state: FileState,
+        state: tuple[int, ...],
         opening: Callable[[], tuple[int, int]],
         checksums: tuple[int, int | None],
     ) -> None:
@@ -130,6 +133,11 @@ class Source:
             self.notes.append(f"{path}: wav_vals is int16; every sample is divided by 32768 to lie in [-1, 1)")
         elif header.dtype.itemsize == 8:
             self.notes.append(f"{path}: wav_vals is float64; every sample is rounded to float32")
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether no program has written to the file, or put another in its place, since it was opened."""
+        return _state_of(self.path.stat()) == self.state
 
     def _read_into(self, clips: NDArray[np.generic], row: int) -> None:
         """Read consecutive clips as they are stored, from a row on; what is compressed is inflated first."""
@@ -318,7 +326,7 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
         with _mendable(path):
             file = stack.enter_context(open(path, "rb"))
             archive = stack.enter_context(zipfile.ZipFile(file))
-            state = FileState.of(os.fstat(file.fileno()))
+            state = _state_of(os.fstat(file.fileno()))
             info = _member(archive, path, "wav_vals")
             with archive.open(info) as member:
                 header = read_header(path, member)

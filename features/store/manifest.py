@@ -38,8 +38,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def write(self, store: Path) -> None:
         """Write it into the folder of a store."""
-        files = {name: {"size": known.size, "digest": known.digest} for name, known in self.files.items()}
-        (store / NAME).write_bytes(_sealed({**msgspec.to_builtins(self), "files": files}))
+        (store / NAME).write_bytes(_sealed(msgspec.to_builtins(self)))
 
     @classmethod
     def read(cls, store: Path) -> Self:

@@ -20,6 +20,9 @@ by side, and one folder after the other."""
 
 Document = dict[str, Any]
 
+CRC32C: Document = {"name": "crc32c"}
+"""The last codec of every array, so that every reader finds damage by itself."""
+
 
 def text_of(document: Document) -> bytes:
     """A document as the bytes of its file."""
@@ -65,7 +68,7 @@ def whole_array(
         What zarr reads where the chunk is missing.
     attributes : dict
     """
-    return _array(shape, np.dtype(dtype), shape, "/", fill, [_bytes(np.dtype(dtype))], attributes, dimensions)
+    return _array(shape, np.dtype(dtype), shape, "/", fill, [_bytes(np.dtype(dtype)), CRC32C], attributes, dimensions)
 
 
 def sharded_array(shape: tuple[int, ...], layout: StoreSpec, dimensions: tuple[str, ...]) -> Document:
@@ -90,10 +93,11 @@ def sharded_array(shape: tuple[int, ...], layout: StoreSpec, dimensions: tuple[s
             "blocksize": 0,
         }
         codecs.append({"name": "blosc", "configuration": blosc})
+    codecs.append(CRC32C)
     sharding = {
         "chunk_shape": [layout.chunk_clips, *shape[1:]],
         "codecs": codecs,
-        "index_codecs": [_bytes(np.dtype("<u8")), {"name": "crc32c"}],
+        "index_codecs": [_bytes(np.dtype("<u8")), CRC32C],
         "index_location": "end",
     }
     shard = (layout.shard_clips, *shape[1:])

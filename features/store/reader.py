@@ -1,34 +1,34 @@
-"""The stores: zarr groups of waveforms and of features on disk, for reading. The only module that knows zarr.
+"""Reading stores: zarr groups of waveforms and of features on disk.
 
 Arrays are cut into chunks, which are read, inside shards, which are files and are written whole by one writer. A store
 is the same to the byte for equal input: nothing in it records when or where it was made.
 """
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from xxhash import xxh3_64, xxh3_64_hexdigest
 
 from features.errors import InputError
 from features.store.layout import StoreSpec, shard_ranges
 from features.store.manifest import NAME as MANIFEST
 from features.store.manifest import Manifest, ManifestError
 from features.store.metadata import SEPARATOR
-from features.store.shard import Checksum, checksum, checksum_of, decode_chunk, index_bytes, read_shard, shard_index
+from features.store.shard import (
+    CRC_BYTES,
+    Checksum,
+    checksum,
+    checksum_of,
+    decode_chunk,
+    index_bytes,
+    read_shard,
+    shard_index,
+)
 from features.store.writer import FEATURES, WAVEFORM, FeatureAxes, chunk_name, shard_name
-
-if TYPE_CHECKING:
-    import zarr
-
-IOV_MAX = os.sysconf("SC_IOV_MAX")
-"""Places that one call of the system can read into."""
 
 
 def attributes_in(path: Path) -> dict[str, Any]:
@@ -72,7 +72,6 @@ class Store:
         self.chunks = -(-self.clips // self.layout.chunk_clips)
         self.shards = shard_ranges(self.clips, self.layout.shard_clips)
         self._indices: dict[int, list[tuple[int, int]]] = {}
-        self._shard_names = [str(self.shard_path(number)) for number in range(len(self.shards))]
 
     @property
     def chunk_clips(self) -> int:
@@ -97,7 +96,8 @@ class Store:
     def _small(self, name: str, dtype: DTypeLike) -> NDArray[Any]:
         """Read a small array; it is not kept, because tasks want none of them."""
         shape = json.loads(self._checked(f"{name}/zarr.json"))["shape"]
-        return np.frombuffer(self._checked(chunk_name(name, len(shape))), dtype).reshape(shape)
+        content = self._checked(chunk_name(name, len(shape)))
+        return np.frombuffer(content[:-CRC_BYTES], dtype).reshape(shape)
 
     def _checked(self, name: str) -> bytes:
         """Read a small file.
@@ -109,20 +109,27 @@ class Store:
         """
         return _read_checked(self.path, name, self.manifest.files[name])
 
-    @cached_property
-    def _array(self) -> "zarr.Array[Any]":
-        # Imported when single clips are asked for: it takes longer than opening a store.
-        from zarr import open_array
-
-        return open_array(str(self.path / self.name), mode="r", zarr_format=3)
-
     def shard_path(self, number: int) -> Path:
         """Where a shard lies."""
         return self.path / shard_name(self.name, len(self.dimensions), number)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Read the values of clips ``start`` to ``stop``, as they are stored, unchecked."""
-        return np.asarray(self._array[start:stop])
+        """Read the values of clips ``start`` to ``stop``, as they are stored.
+
+        Returns
+        -------
+        array, shape (stop - start, *shape)
+
+        Raises
+        ------
+        InputError
+            If a chunk is not what was written.
+        """
+        if stop <= start:
+            return np.empty((0, *self.shape), self.layout.dtype)
+        size = self.layout.chunk_clips
+        chunks = [self._decoded(number) for number in range(start // size, -(-stop // size))]
+        return np.concatenate(chunks)[start % size :][: stop - start]
 
     def read_checked(self, number: int) -> Iterator[tuple[int, NDArray[Any]]]:
         """Read a shard's chunks once its checksum is known to be right.
@@ -145,48 +152,36 @@ class Store:
         except (ValueError, OSError):
             raise self._damaged_shard(number) from None
 
-    def read_chunk(self, number: int, out: Sequence[NDArray[Any]]) -> None:
-        """Read one chunk, each clip to its own place, and hold it against its checksum.
+    def read_chunk(self, number: int, out: NDArray[Any]) -> None:
+        """Read one chunk and compare its CRC-32C.
 
         Parameters
         ----------
         number : int
-        out : sequence of ``chunk_clips`` arrays
-            Each of as many bytes as a clip of the stored type, and contiguous. What the last chunk has too few clips
-            for is filled with what is not a number.
+        out : array, shape (chunk_clips, *shape)
+            Where to put it. What the last chunk has too few clips for is filled with NaN.
 
         Raises
         ------
         InputError
-            If it is not what was written; the places may hold anything then.
+            If it is not what was written.
         """
+        out[...] = self._decoded(number)
+
+    def _decoded(self, number: int) -> NDArray[Any]:
+        """One chunk, shape (chunk_clips, *shape), checked; not to be written to."""
         shard, position = divmod(number, self.layout.shard_clips // self.layout.chunk_clips)
         try:
-            handle = os.open(self._shard_names[shard], os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                offset, size = self._index(shard, handle)[position]
-                if self.layout.codec == "none":
-                    digest = _read_apart(handle, offset, out)
-                else:
-                    encoded = os.pread(handle, size, offset)
-                    digest = xxh3_64_hexdigest(encoded)
-            finally:
-                os.close(handle)
-            if digest != self.manifest.shards[shard].chunks[position]:
-                raise ValueError
-            if self.layout.codec != "none":
-                chunk = decode_chunk(encoded, self.shape, self.layout)
-                for place, clip in zip(out, chunk, strict=True):
-                    place.view(chunk.dtype).reshape(self.shape)[...] = clip
+            with self.shard_path(shard).open("rb") as file:
+                if shard not in self._indices:
+                    self.check(shard)  # once as a whole, because an intact shard of other clips has right CRCs, too
+                    file.seek(self.manifest.shards[shard].size - index_bytes(self.layout))
+                    self._indices[shard] = shard_index(file.read(), self.layout)
+                offset, size = self._indices[shard][position]
+                file.seek(offset)
+                return decode_chunk(file.read(size), self.shape, self.layout)
         except (ValueError, RuntimeError, IndexError, OSError):
             raise self._damaged_shard(shard) from None
-
-    def _index(self, shard: int, handle: int) -> list[tuple[int, int]]:
-        if shard not in self._indices:
-            length = index_bytes(self.layout)
-            end = os.pread(handle, length, self.manifest.shards[shard].size - length)
-            self._indices[shard] = shard_index(end, self.layout)
-        return self._indices[shard]
 
     def check(self, number: int) -> None:
         """Compare a shard with its checksum.
@@ -241,17 +236,6 @@ class Store:
             if not right:
                 raise _damaged(path, name)
         return cls(path, manifest)
-
-
-def _read_apart(handle: int, offset: int, out: Sequence[NDArray[Any]]) -> str:
-    """Read what lies in one piece into several; the digest is that of the piece."""
-    hasher = xxh3_64()
-    for first in range(0, len(out), IOV_MAX):
-        places = [place.data for place in out[first : first + IOV_MAX]]
-        offset += os.preadv(handle, places, offset)
-        for place in places:
-            hasher.update(place)
-    return hasher.hexdigest()
 
 
 def _read_checked(path: Path, name: str, expected: Checksum) -> bytes:

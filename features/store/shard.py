@@ -1,13 +1,13 @@
 """One shard as a file: its chunks one after the other, then an index of them, in the layout of zarr's sharding codec.
 
-Zarr reads these files and writes the same bytes, which the tests hold it to. Here a shard is written while it is being
-computed, a chunk at a time, and its checksum is taken on the way; so no shard is ever whole in memory.
+Zarr reads these files and writes the same bytes, which the tests check. A shard is written while it is being computed,
+a chunk at a time, so no shard is ever whole in memory. Every chunk and the index end in a CRC-32C, so zarr, too, finds
+a flipped bit.
 Layout: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
 """
 
-import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,9 +22,9 @@ from features.store.layout import Codec, StoreSpec
 COMPRESSION_LEVEL: dict[Codec, int] = {"lz4": 5, "zstd": 1}
 SHUFFLE = "bitshuffle"
 """What comes before compression: the first bits of all numbers, then the second, and so on."""
-
 FILL = np.nan
-"""What stands for clips that are not there. A number that is none, so that nobody takes it for silence."""
+"""Fill value for missing clips: NaN, so a gap is never mistaken for silence."""
+CRC_BYTES = 4
 
 _ABSENT = np.uint64(2**64 - 1)
 _BLOCK_BYTES = 1 << 20
@@ -37,8 +37,6 @@ class Checksum:
 
     size: int
     digest: str
-    chunks: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    """Of a shard: 16 hexadecimal digits of XXH3-64 for each chunk, so that one can be read and checked alone."""
 
 
 def checksum(path: Path) -> Checksum:
@@ -85,7 +83,15 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
     """
     places = np.full((layout.shard_clips // layout.chunk_clips, 2), _ABSENT, "<u8")
     hasher, offset = xxhash.xxh3_128(), 0
-    digests = []
+
+    def write(content: Any) -> int:
+        """Write bytes and their CRC-32C; how many there are."""
+        crc = _crc(content)
+        for part in (content, crc):
+            file.write(part)
+            hasher.update(part)
+        return memoryview(content).nbytes + CRC_BYTES
+
     partial = False
     for number, values in enumerate(chunks):
         if partial or number == len(places) or len(values) > layout.chunk_clips:
@@ -96,17 +102,21 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
             chunk = np.concatenate(
                 [chunk, np.full((layout.chunk_clips - len(values), *chunk.shape[1:]), FILL, chunk.dtype)]
             )
-        encoded = _encode(chunk, layout.codec)
-        file.write(encoded)
-        hasher.update(encoded)
-        digests.append(xxhash.xxh3_64_hexdigest(encoded))
-        places[number] = offset, memoryview(encoded).nbytes
-        offset += memoryview(encoded).nbytes
-    index = places.tobytes()
-    index += google_crc32c.value(index).to_bytes(4, "little")
-    file.write(index)
-    hasher.update(index)
-    return Checksum(offset + len(index), hasher.hexdigest(), tuple(digests))
+        size = write(_encode(chunk, layout.codec))
+        places[number] = offset, size
+        offset += size
+    return Checksum(offset + write(places.tobytes()), hasher.hexdigest())
+
+
+def with_crc(content: bytes) -> bytes:
+    """Bytes as zarr's codec ``crc32c`` encodes them."""
+    return content + _crc(content)
+
+
+def _crc(content: Any) -> bytes:
+    """What zarr's codec ``crc32c`` puts behind bytes: their CRC-32C, little endian."""
+    # As an array, because the library takes no memoryview.
+    return int(google_crc32c.value(np.frombuffer(content, np.uint8))).to_bytes(CRC_BYTES, "little")
 
 
 def _encode(chunk: NDArray[Any], codec: Codec) -> Any:
@@ -125,43 +135,9 @@ def _blosc() -> Any:
     return blosc
 
 
-def checksum_shard(path: Path, layout: StoreSpec) -> Checksum:
-    """Take the checksum of a shard and of each of its chunks in one reading; where its index is damaged, of no chunk.
-
-    Memory is one block.
-    """
-    hasher, digests = xxhash.xxh3_128(), []
-    view = memoryview(bytearray(_BLOCK_BYTES))
-    with path.open("rb") as opened:
-        file = getattr(opened, "raw", opened)  # past the buffer, where there is one
-        size = file.seek(0, os.SEEK_END)
-        ends = _chunk_ends(file, size, layout)
-        file.seek(0)
-        start = 0
-        for end in [*ends, size]:
-            chunk = xxhash.xxh3_64()
-            while start < end and (got := file.readinto(view[: min(end - start, _BLOCK_BYTES)])):
-                hasher.update(view[:got])
-                chunk.update(view[:got])
-                start += got
-            digests.append(chunk.hexdigest())
-    return Checksum(start, hasher.hexdigest(), tuple(digests[:-1]))
-
-
-def _chunk_ends(file: BinaryIO, size: int, layout: StoreSpec) -> list[int]:
-    """Where each chunk of a shard ends and the next begins; none if its index does not say so."""
-    file.seek(max(0, size - index_bytes(layout)))
-    try:
-        places = shard_index(file.read(), layout)
-    except ValueError:
-        return []
-    ends = np.cumsum([0, *(taken for _, taken in places)]).tolist()
-    return ends[1:] if [offset for offset, _ in places] == ends[:-1] and ends[-1] <= size else []
-
-
 def index_bytes(layout: StoreSpec) -> int:
     """Length of the index at the end of a shard."""
-    return 16 * (layout.shard_clips // layout.chunk_clips) + 4
+    return 16 * (layout.shard_clips // layout.chunk_clips) + CRC_BYTES
 
 
 def shard_index(end: bytes, layout: StoreSpec) -> list[tuple[int, int]]:
@@ -184,18 +160,27 @@ def shard_index(end: bytes, layout: StoreSpec) -> list[tuple[int, int]]:
         If it is too short or damaged.
     """
     index = end[-index_bytes(layout) :]
-    if len(index) < index_bytes(layout) or google_crc32c.value(index[:-4]) != int.from_bytes(index[-4:], "little"):
-        raise ValueError("this is not the index of a shard")
-    places = np.frombuffer(index[:-4], "<u8").reshape(-1, 2)
+    if len(index) < index_bytes(layout):
+        raise ValueError("this is too short for the index of a shard")
+    places = np.frombuffer(_checked(index), "<u8").reshape(-1, 2)
     return [(offset, size) for offset, size in places[places[:, 0] != _ABSENT].tolist()]
 
 
+def _checked(content: Any) -> Any:
+    """The bytes before a CRC-32C, if it is theirs."""
+    view = memoryview(content)
+    if len(view) < CRC_BYTES or _crc(view[:-CRC_BYTES]) != view[-CRC_BYTES:]:
+        raise ValueError("the CRC-32C is not that of the bytes")
+    return view[:-CRC_BYTES]
+
+
 def decode_chunk(encoded: Any, shape: tuple[int, ...], layout: StoreSpec) -> NDArray[Any]:
-    """Decode one chunk.
+    """Decode one chunk and compare its CRC-32C.
 
     Parameters
     ----------
     encoded : buffer
+        As long as the index says, CRC-32C included.
     shape : tuple of int
         Shape of one clip's values.
     layout : StoreSpec
@@ -210,11 +195,12 @@ def decode_chunk(encoded: Any, shape: tuple[int, ...], layout: StoreSpec) -> NDA
     ValueError, RuntimeError
         If it is not what was encoded.
     """
+    content = _checked(encoded)
     dtype = np.dtype(layout.dtype).newbyteorder("<")
     if layout.codec == "none":
-        return np.frombuffer(encoded, dtype).reshape(layout.chunk_clips, *shape)
+        return np.frombuffer(content, dtype).reshape(layout.chunk_clips, *shape)
     chunk = np.empty((layout.chunk_clips, *shape), dtype)
-    _blosc().decompress(encoded, chunk)
+    _blosc().decompress(content, chunk)
     return chunk
 
 
@@ -232,7 +218,7 @@ def read_shard(path: Path, shape: tuple[int, ...], layout: StoreSpec, expected: 
     Yields
     ------
     array, shape (chunk_clips, *shape)
-        Not to be written to. The last may be filled up with what is not a number.
+        Not to be written to. The last may be filled up with NaN.
 
     Raises
     ------

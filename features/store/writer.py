@@ -1,4 +1,4 @@
-"""A store being made: metadata and small arrays at once, shards one by one, and the manifest that seals it."""
+"""Writing a store: metadata and small arrays at once, shards one by one, and a manifest that makes it whole."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
 from features.store.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
 from features.store.manifest import Manifest
 from features.store.metadata import SEPARATOR, Document, group, sharded_array, text_of, whole_array
-from features.store.shard import FILL, Checksum, checksum_of, write_shard
+from features.store.shard import FILL, Checksum, checksum_of, with_crc, write_shard
 
 WAVEFORM = ("waveform", ("clip", "sample"))
 """The large array of a store of waveforms, and its dimensions."""
@@ -73,7 +73,7 @@ def _small_arrays(clips: ClipColumns, axes: Axes) -> dict[str, _SmallArray]:
     }
 
 
-class Draft:
+class StoreWriter:
     """A store being made: all of it but its shards, which are placed one by one, and its manifest, which seals it.
 
     Parameters
@@ -111,7 +111,7 @@ class Draft:
         self.shards = shard_ranges(len(clips.labels), layout.shard_clips)
         self._array, dimensions = array
         self._shape = shape
-        self._layout = layout
+        self.layout = layout
         self._checksums: dict[int, Checksum] = {}
         # In one order, whoever brings them, so that a store made again is the same to the byte.
         self._attributes = json.loads(json.dumps({**attributes, "clips": len(clips.labels)}, sort_keys=True))
@@ -120,7 +120,7 @@ class Draft:
         documents[self._array] = sharded_array((len(clips.labels), *shape), layout, dimensions)
         files = {f"{name}/zarr.json": text_of(document) for name, document in documents.items()}
         files["zarr.json"] = text_of(group(self._attributes, documents))
-        files |= {chunk_name(name, each.values.ndim): each.values.tobytes() for name, each in small.items()}
+        files |= {chunk_name(name, each.values.ndim): with_crc(each.values.tobytes()) for name, each in small.items()}
         for name, content in files.items():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             (path / name).write_bytes(content)
@@ -156,17 +156,17 @@ class Draft:
         if len(values) != stop - start:
             raise ValueError(f"{len(values)} clips are not shard {number} of {self.path}, clips {start} to {stop - 1}")
         path = self.shard_path(number)
-        chunks = shard_ranges(len(values), self._layout.chunk_clips)
+        chunks = shard_ranges(len(values), self.layout.chunk_clips)
         with path.open("xb") as file:
-            written = write_shard(file, (values[first:end] for first, end in chunks), self._layout)
-        self.record(number, written)
+            written = write_shard(file, (values[first:end] for first, end in chunks), self.layout)
+        self.add_shard(number, written)
         return written
 
-    def record(self, number: int, checksum: Checksum) -> None:
+    def add_shard(self, number: int, checksum: Checksum) -> None:
         """Say that a shard lies in its place."""
         self._checksums[number] = checksum
 
-    def seal(self) -> None:
+    def finalize(self) -> None:
         """Write the manifest, which makes it a store.
 
         Raises
@@ -181,7 +181,7 @@ class Draft:
         Manifest(attributes=self._attributes, files=self.small_files, shards=shards).write(self.path)
 
 
-def draft_waveforms(path: Path, clips: ClipColumns, digest: str, split: dict[str, Any]) -> Draft:
+def create_waveform_store(path: Path, clips: ClipColumns, digest: str, split: dict[str, Any]) -> StoreWriter:
     """Begin a :class:`~features.store.reader.WaveformStore`.
 
     Parameters
@@ -200,12 +200,12 @@ def draft_waveforms(path: Path, clips: ClipColumns, digest: str, split: dict[str
         "digest": digest,
         "split": split,
     }
-    return Draft(path, WAVEFORM, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, clips, attributes, {})
+    return StoreWriter(path, WAVEFORM, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, clips, attributes, {})
 
 
-def draft_features(
+def create_feature_store(
     path: Path, axes: FeatureAxes, layout: StoreSpec, clips: ClipColumns, attributes: dict[str, Any]
-) -> Draft:
+) -> StoreWriter:
     """Begin a :class:`~features.store.reader.FeatureStore`.
 
     Parameters
@@ -219,7 +219,7 @@ def draft_features(
     """
     shape = (axes.frequency_hz.size, axes.time_s.size)
     coordinates = {"frequency": (axes.frequency_hz, "Hz"), "time": (axes.time_s, "s")}
-    return Draft(path, FEATURES, shape, layout, clips, attributes, coordinates)
+    return StoreWriter(path, FEATURES, shape, layout, clips, attributes, coordinates)
 
 
 def shard_name(array: str, dimensions: int, number: int) -> str:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from features.errors import InputError
-from features.recall import AuditCache
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.shell.stage import say
 
@@ -36,12 +35,8 @@ def prune(cache_folder: Folder = None, cache_size: Size = DEFAULT_SIZE) -> None:
 
 @app.command()
 def clear(cache_folder: Folder = None) -> None:
-    """Remove every shard, and what was found in npz files.
-
-    Stores keep what they hold; what they lack later is computed again.
-    """
+    """Remove every shard. Stores keep what they hold; what they lack later is computed again."""
     cache = shard_cache(cache_folder)
-    AuditCache.beside(cache).clear()
     removed = cache.clear()
     left = cache.usage().entries
     if left:

@@ -13,15 +13,14 @@ import typer
 from numpy.typing import NDArray
 
 from features import fingerprint
-from features.compute import read_waveforms
-from features.division import Divided, divide_source
 from features.errors import InputError
+from features.featurize import read_waveforms
 from features.fingerprint import current_version
 from features.plan import Clips, cost_of, plan
-from features.recall import AuditCache
-from features.sets import SETS, SplitSpec
 from features.sources.npz import open_source
 from features.spectrogram import FeatureSpec
+from features.split.division import Divided, divide_source
+from features.split.sets import SETS, SplitSpec
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
 from features.store.publish import scratch
@@ -31,7 +30,7 @@ from pipeline.commands.dvc_status import DEMO_STAGE, LOCK, LOST, DvcStatus
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.shell.params import DataSpec, read_section
 from pipeline.shell.progress import progress
-from pipeline.shell.stage import counted, default_workers, note, note_waiting, say
+from pipeline.shell.stage import PACKAGES, counted, default_workers, note, note_waiting, say
 
 SAMPLE_CLIPS = 64
 """Clips by which time and size are estimated."""
@@ -131,7 +130,7 @@ def _code_changes(stage: str, status: DvcStatus | None) -> list[str]:
     """Modules by which DVC runs a stage, whether they decide a shard or not."""
     if status is None or not status.known(stage):
         return []
-    modules = {path: how for path, how in status.changed_deps(stage).items() if path.endswith(".py")}
+    modules = {path: how for path, how in status.changed_deps(stage).items() if path.split("/")[0] in PACKAGES}
     return [f"{path} is {how}; {_meaning(path)}" for path, how in modules.items()]
 
 
@@ -140,7 +139,8 @@ def _meaning(path: str) -> str:
     module = path.removesuffix(".py").replace("/", ".")
     if module == fingerprint.__name__:
         return "it says what decides a shard"
-    return "only its code counts" if module in fingerprint.CODE else "it decides no shard"
+    decides = any(code == module or code.startswith(f"{module}.") for code in fingerprint.CODE)
+    return "only its code counts" if decides else "it decides no shard"
 
 
 def _restoring(path: Path, workers: int) -> str:
@@ -206,8 +206,7 @@ def _sets(names: list[str], npz: Path, spec: SplitSpec, status: DvcStatus | None
     """As they lie there, or as split would deal them now, if it is to run or its stores are not there whole."""
     if status and status.changes.get(DEMO_STAGE):
         raise InputError(
-            "the demo corpus is to be made anew, so its clips are not known yet; run dvc repro split first, then this "
-            "again"
+            "the corpus is to be made anew, so its clips are not known yet; run dvc repro split first, then this again"
         )
     if status is None or not (status.runs("split") or status.changed_outs("split")):
         with suppress(InputError):
@@ -220,7 +219,7 @@ def _sets(names: list[str], npz: Path, spec: SplitSpec, status: DvcStatus | None
                 return
     with scratch(Path("data/split/samples"), note_waiting) as inflated, open_source(npz, inflated) as source:
         with progress("examining", source.clips) as advance:
-            divided = divide_source(npz, source, spec, advance, AuditCache.beside(cache))
+            divided = divide_source(npz, source, spec, advance)
         yield _Sets(
             {name: _divided(name, divided, spec) for name in names},
             lambda name: source.read(divided.division.rows[name][:SAMPLE_CLIPS]),

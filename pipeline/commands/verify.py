@@ -8,8 +8,8 @@ import typer
 
 from features.errors import InputError
 from features.look.location import locate, reachable
+from features.repair import repair_features, repair_waveforms, strays_of
 from features.store.reader import array_in, is_elsewhere, mending
-from features.store.repair import repair_features, repair_waveforms, strays_of
 from features.store.verify import size_of, verify
 from pipeline.commands.dvc_cache import replace_damaged
 from pipeline.shell.options import Folder, shard_cache
@@ -86,10 +86,9 @@ def command(
 
 
 def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list[str]:
-    cache = shard_cache(cache_folder, store)
     if array_in(store) == "features":
         waveforms = source or store.absolute().parent.parent / "split" / store.name
-        return repair_features(store, waveforms, cache)
+        return repair_features(store, waveforms, shard_cache(cache_folder, store))
     npz = source or Path(read_section("data", DataSpec).npz)
     with progress("examining", None) as advance:
-        return repair_waveforms(store, npz, cache, advance)
+        return repair_waveforms(store, npz, advance)

@@ -91,7 +91,7 @@ def test_arrays_that_do_not_fit_are_refused_before_anything_is_written() -> None
     room = np.zeros((4, 130, 126), np.float32)
     assert transform(clips, DEFAULT, room[:3]) is not None
     assert np.shares_memory(transform(clips, DEFAULT, room[:3]), room)
-    for out in (room[:2], room, room[:3, :129], room[:3, :, ::-1], room[:3].astype(np.float64)):
+    for out in (room[:2], room, room[:3, :129], room[:3].astype(np.float64)):
         with pytest.raises(ValueError, match="expected float32"):
             transform(clips, DEFAULT, out)
     for wrong in (np.zeros((3, 16000), np.float32), clips.astype(np.float64), clips[0]):

@@ -12,7 +12,7 @@ import pytest
 from conftest import Project, contents, write_waveforms
 from test_kills import SLOW, shards
 
-from features.build import featurize
+from features.featurize import featurize
 from features.spectrogram import FeatureSpec
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec

@@ -13,7 +13,7 @@ import pytest
 from conftest import Project, contents, write_waveforms
 from test_bad_input import in_own_mounts
 
-from features.sets import SETS
+from features.split.sets import SETS
 from features.store.reader import FeatureStore
 from features.store.verify import verify
 

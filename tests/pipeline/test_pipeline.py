@@ -13,8 +13,8 @@ import pytest
 from conftest import Finished, Project, contents
 from ruamel.yaml import YAML
 
-from features.sets import SETS
 from features.spectrogram import FeatureSpec, transform
+from features.split.sets import SETS
 from features.store.reader import FeatureStore, WaveformStore
 
 ALL = {

@@ -1,16 +1,12 @@
 import json
 import shutil
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Project, contents, make_arrays
 
-from features.file_state import FileState
-from features.recall import AuditCache
-from features.sets import SETS
+from features.split.sets import SETS
 from features.store.cache import ShardCache
 from features.store.reader import WaveformStore
 
@@ -94,56 +90,18 @@ def test_waveforms_are_taken_from_the_cache(project: Project) -> None:
     np.testing.assert_array_equal(stores(project)["train"].read(5, 6)[0], made["wav_vals"][edited])
 
 
-def settle(path: Path) -> None:
-    """Wait until nobody can write to a file without that being seen."""
-    while not FileState.of(path.stat()).settled:
-        time.sleep(0.1)
-
-
-@pytest.mark.parametrize("compressed", [False, True])
-def test_clips_are_looked_at_once(project: Project, compressed: bool) -> None:
-    """The npz is changed behind the system's back, which shows whether it is read; no program could do that."""
-    made = make_arrays(10)
-    path = project.save_npz(made, compressed=compressed)
-    settle(path)
-    assert project.stage("split").code == 0
-    before = contents(project.folder / "data/split")
-    content = path.read_bytes()
-    change_unseen(project, path, len(content) // 3)
-    assert "0 shards written, 3 reused" in project.stage("split").out, "nothing was read"
-    assert contents(project.folder / "data/split") == before
-    path.touch()
-    done = project.stage("split")
-    assert done.code == 2, "what was found then does not count for a file that was touched"
-    assert "input.npz is damaged" in done.err
-    assert contents(project.folder / "data/split") == before
-
-
-def test_what_other_code_found_does_not_count(project: Project) -> None:
-    path = project.save_npz(make_arrays(10))
-    settle(path)
-    audits = project.folder / ".cache/features/audits"
-    module = project.folder / "features/audit.py"
-    for addition, expected in (("", 1), ("\n# A comment.\n", 1), ("\n_UNUSED = 1\n", 2)):
-        module.write_text(module.read_text() + addition)
-        assert project.stage("split").code == 0
-        assert len(list(audits.iterdir())) == expected
-
-
-def test_what_is_written_is_what_was_examined(project: Project) -> None:
+def test_damaged_samples_are_found_before_anything_is_written(project: Project) -> None:
     made = make_arrays(10)
     path = project.save_npz(made)
-    settle(path)
     assert project.stage("split").code == 0
     before = contents(project.folder / "data/split")
-    change_unseen(project, path, path.read_bytes().index(made["wav_vals"][3].tobytes()))
-    project.set(**{"split.seed": 1})
+    content = bytearray(path.read_bytes())
+    content[content.index(made["wav_vals"][3].tobytes())] ^= 1
+    path.write_bytes(content)
     done = project.stage("split")
     assert done.code == 2
-    assert "input.npz holds other samples than when it was examined; run this again" in done.err
-    assert contents(project.folder / "data/split") == before
-    done = project.stage("split")
     assert "input.npz is damaged: its samples do not match the checksum recorded in it" in done.err
+    assert contents(project.folder / "data/split") == before
 
 
 def test_a_file_that_changes_meanwhile_leaves_nothing_in_the_cache(project: Project) -> None:
@@ -174,21 +132,6 @@ def test_a_file_that_changes_meanwhile_leaves_nothing_in_the_cache(project: Proj
     assert "3 shards written, 0 reused" in project.stage("split").out
     for store in stores(project).values():
         np.testing.assert_array_equal(store.read(0, store.clips), made["wav_vals"][store.source_rows])
-
-
-def change_unseen(project: Project, path: Path, at: int) -> None:
-    """Flip a bit of a file and file what was found in it under its new state, as if it were the old."""
-    old = FileState.of(path.stat())
-    audits = AuditCache(project.folder / ".cache/features/audits")
-    found = audits.recall(old, 120)
-    assert found is not None
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte[0] ^ 1]))
-    settle(path)
-    audits.keep(FileState.of(path.stat()), found)
 
 
 def test_a_word_that_the_file_lacks_is_said(project: Project) -> None:

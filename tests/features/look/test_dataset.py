@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import write_waveforms
 
-from features.build import featurize
 from features.errors import InputError
+from features.featurize import featurize
 from features.look.dataset import open_dataset
 from features.spectrogram import FeatureSpec
 from features.store.cache import ShardCache

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import write_waveforms
 
-from features.build import featurize
 from features.errors import InputError
+from features.featurize import featurize
 from features.look.comparison import compare
 from features.look.dataset import open_dataset
 from features.look.location import locate

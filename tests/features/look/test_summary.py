@@ -7,7 +7,7 @@ from conftest import SMALL_LAYOUT, columns, features_of, write_clips
 
 from features.look.summary import Statistics, inspect
 from features.store.reader import FeatureStore
-from features.store.writer import FeatureAxes, draft_features
+from features.store.writer import FeatureAxes, create_feature_store
 
 CLIPS = 300
 
@@ -33,7 +33,7 @@ def test_suspicious_clips_are_found(tmp_path: Path) -> None:
 
 
 def test_values_that_are_no_numbers_are_found(tmp_path: Path) -> None:
-    draft = draft_features(
+    draft = create_feature_store(
         tmp_path / "f.zarr",
         axes=FeatureAxes(np.arange(3.0), np.arange(4.0)),
         layout=SMALL_LAYOUT,
@@ -44,7 +44,7 @@ def test_values_that_are_no_numbers_are_found(tmp_path: Path) -> None:
     values[5, 1, 1] = np.nan
     values[6, 2, 2] = np.inf
     draft.write(0, values)
-    draft.seal()
+    draft.finalize()
     found = inspect(FeatureStore.open(tmp_path / "f.zarr"), None, lambda clips: None)
     assert found.suspicious.non_finite == [5, 6]
     assert found.statistics == {"minimum": 1, "maximum": 1, "mean": 1, "standard_deviation": 0}

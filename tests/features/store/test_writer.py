@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import zarr
 from conftest import columns, contents
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from features.errors import InputError
 from features.store.layout import StoreSpec
 from features.store.reader import FeatureStore
-from features.store.writer import ClipColumns, Draft, FeatureAxes, draft_features
+from features.store.writer import ClipColumns, FeatureAxes, StoreWriter, create_feature_store
 
 AXES = FeatureAxes(np.arange(3) * 10.0, np.arange(4) * 0.1)
 ATTRIBUTES: dict[str, Any] = {"words": ["yes", "nö"], "b": {"y": 1.5, "x": None}, "a": True}
@@ -25,10 +25,10 @@ def layout(**changes: object) -> StoreSpec:
     )
 
 
-def draft(path: Path, clips: int = 10, **changes: object) -> Draft:
+def draft(path: Path, clips: int = 10, **changes: object) -> StoreWriter:
     spec = layout(**changes)
     attributes = {**ATTRIBUTES, "store": msgspec.to_builtins(spec)}
-    return draft_features(path, AXES, spec, columns(clips), attributes)
+    return create_feature_store(path, AXES, spec, columns(clips), attributes)
 
 
 def values(clips: int) -> np.ndarray:
@@ -47,9 +47,14 @@ def write_with_zarr(path: Path, made: np.ndarray, spec: StoreSpec, clips: ClipCo
         dtype=spec.dtype,
         chunks=(spec.chunk_clips, 3, 4),
         shards=(spec.shard_clips, 3, 4),
-        compressors=None
-        if spec.codec == "none"
-        else BloscCodec(cname=spec.codec, clevel=level[spec.codec], shuffle="bitshuffle"),
+        compressors=[
+            *[
+                BloscCodec(cname=name, clevel=level[name], shuffle="bitshuffle")
+                for name in [spec.codec]
+                if name != "none"
+            ],
+            Crc32cCodec(),
+        ],
         fill_value=np.nan,
         chunk_key_encoding={"name": "default", "separator": "."},
         dimension_names=("clip", "frequency", "time"),
@@ -69,7 +74,7 @@ def write_with_zarr(path: Path, made: np.ndarray, spec: StoreSpec, clips: ClipCo
             shape=content.shape,
             dtype=content.dtype,
             chunks=content.shape,
-            compressors=None,
+            compressors=[Crc32cCodec()],
             fill_value=fill,
             dimension_names=dimensions,
             attributes=says,
@@ -107,6 +112,6 @@ def test_a_store_that_lacks_a_shard_is_not_sealed(tmp_path: Path) -> None:
     store = draft(tmp_path / "a.zarr")
     store.write(1, values(4))
     with pytest.raises(ValueError, match=r"shards \[0, 2\] .* never recorded"):
-        store.seal()
+        store.finalize()
     with pytest.raises(InputError, match=r"manifest.json of .* is missing; .* features verify --repair"):
         FeatureStore.open(tmp_path / "a.zarr")

@@ -10,14 +10,14 @@ import tensorflow as tf
 from scipy.stats import chi2
 
 from features.corpus import CLIP_SAMPLES, WORDS
-from features.division import divide_source
 from features.errors import InputError
-from features.sets import SplitSpec
 from features.sources.npz import open_source
+from features.split.division import divide_source
+from features.split.sets import SplitSpec
 from features.store.layout import StoreSpec
 from features.store.publish import scratch
 from features.store.reader import FeatureStore
-from features.store.writer import ClipColumns, FeatureAxes, draft_features
+from features.store.writer import ClipColumns, FeatureAxes, create_feature_store
 from features.stream.batches import WINDOW_CHUNKS, damage_as_input_error, scoring_batches, training_batches
 from features.stream.order import Order, again_together, clips_of
 
@@ -35,10 +35,10 @@ def make_store(path: Path, codec: str) -> Path:
     clips = np.arange(CLIPS)
     axes = FeatureAxes(np.arange(2.0), np.arange(3.0))
     columns = ClipColumns((clips % 12).astype(np.int8), clips, np.zeros((CLIPS, 16), np.uint8))
-    made = draft_features(path, axes, layout, columns, {"store": msgspec.to_builtins(layout)})
+    made = create_feature_store(path, axes, layout, columns, {"store": msgspec.to_builtins(layout)})
     for number, (start, stop) in enumerate(made.shards):
         made.write(number, np.broadcast_to(clips[start:stop, None, None], (stop - start, 2, 3)))
-    made.seal()
+    made.finalize()
     return path
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import Project, make_arrays
 from ruamel.yaml import YAML
 
-from features.sets import SETS
+from features.split.sets import SETS
 
 CLIPS = 600
 SHARDS = {"train": 15, "validation": 2, "test": 2}
@@ -103,10 +103,10 @@ CHANGES: list[tuple[Callable[[Project], object], int | None, str]] = [
         "features/spectrogram.py is modified; only its code counts",
     ),
     (
-        lambda p: [add_code(p, f"features/{name}.py") for name in ("fingerprint", "store")],
+        lambda p: [add_code(p, f"features/{name}.py") for name in ("fingerprint", "store/cache")],
         0,
         "features/fingerprint.py is modified; it says what decides a shard\n"
-        "features/store/reader.py is modified; it decides no shard",
+        "features/store is modified; only its code counts",
     ),
     (lambda p: edit_code(p, "[:-1].astype", "[0:-1].astype"), 19, "the code that computes features"),
 ]

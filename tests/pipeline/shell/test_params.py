@@ -4,9 +4,9 @@ import pytest
 from conftest import ROOT, change_params
 
 from features.errors import InputError
-from features.sets import SplitSpec
 from features.sources.demo_corpus import SynthesizeSpec
 from features.spectrogram import FeatureSpec
+from features.split.sets import SplitSpec
 from features.store.layout import StoreSpec
 from models.learner import TrainSpec
 from models.networks.cnn import NetworkSpec

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from conftest import contents, write_waveforms
 
-from features.build import featurize
-from features.compute import read_waveforms
 from features.errors import InputError
+from features.featurize import featurize, read_waveforms
 from features.spectrogram import FeatureSpec
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
@@ -112,12 +111,12 @@ def test_one_changed_clip_costs_one_shard(tmp_path: Path, cache: ShardCache) -> 
 
 
 def rewrite(store: WaveformStore, path: Path, digests: np.ndarray, waves: np.ndarray) -> Path:
-    from features.store.writer import ClipColumns, draft_waveforms
+    from features.store.writer import ClipColumns, create_waveform_store
 
-    draft = draft_waveforms(path, ClipColumns(store.labels, store.source_rows, digests), "edited", {})
+    draft = create_waveform_store(path, ClipColumns(store.labels, store.source_rows, digests), "edited", {})
     for number, (start, stop) in enumerate(draft.shards):
         draft.write(number, waves[start:stop])
-    draft.seal()
+    draft.finalize()
     return path
 
 

@@ -8,12 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audit import DIGEST_BYTES, Audit, examine
-from features.file_state import FileState
-from features.heap import trim_heap
-from features.recall import AuditCache
-from features.sets import Division, SplitSpec, divide, join_groups
 from features.sources.npz import Source
+from features.split.scan import DIGEST_BYTES, Audit, examine
+from features.split.sets import Division, SplitSpec, divide, join_groups
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,8 @@ class Divided:
         return blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).hexdigest()
 
 
-def divide_source(
-    npz: Path,
-    source: Source,
-    spec: SplitSpec,
-    advance: Callable[[int], None],
-    audits: AuditCache | None = None,
-) -> Divided:
-    """Look at every clip once, unless an earlier run did, and choose its set.
+def divide_source(npz: Path, source: Source, spec: SplitSpec, advance: Callable[[int], None]) -> Divided:
+    """Look at every clip once and choose its set.
 
     Parameters
     ----------
@@ -63,8 +54,6 @@ def divide_source(
     spec : SplitSpec
     advance : callable
         Told the number of clips of each block that was looked at.
-    audits : AuditCache, optional
-        Where earlier looks are kept, and this one will be; without it every clip is looked at.
 
     Raises
     ------
@@ -73,12 +62,7 @@ def divide_source(
     """
     # Sorting text takes several times its size, so that is done while nothing else is in memory.
     speakers = None if source.groups is None else np.unique(source.groups, return_inverse=True)[1]
-    trim_heap()
-    audit = audits.recall(source.state, source.clips) if audits else None
-    if audit is None:
-        audit = examine(npz, source.clips, _counted(source, advance))
-        if audits and FileState.of(npz.stat()) == source.state:
-            audits.keep(source.state, audit)
+    audit = examine(npz, source.clips, _counted(source, advance))
     return Divided(audit, divide(source.labels, join_groups(speakers, audit.digests), spec), source.labels)
 
 

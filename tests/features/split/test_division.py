@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from features.audit import Audit
-from features.division import Divided
-from features.sets import SETS, Division
+from features.split.division import Divided
+from features.split.scan import Audit
+from features.split.sets import SETS, Division
 
 CLIPS = 12
 

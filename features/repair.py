@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from features.build import attributes_of, begin
-from features.division import divide_source
 from features.errors import InputError
+from features.featurize import attributes_of, begin
 from features.fingerprint import Version
-from features.sets import SETS, SplitSpec
 from features.sources.npz import open_source
 from features.spectrogram import FeatureSpec
+from features.split.division import divide_source
+from features.split.sets import SETS, SplitSpec
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
 from features.store.manifest import NAME as MANIFEST
@@ -25,7 +25,7 @@ from features.store.publish import scratch
 from features.store.reader import WaveformStore, attributes_in, files_in
 from features.store.shard import Checksum, checksum
 from features.store.verify import verify
-from features.store.writer import ClipColumns, Draft, draft_waveforms
+from features.store.writer import ClipColumns, StoreWriter, create_waveform_store
 
 
 def strays_of(store: Path) -> Path:
@@ -55,7 +55,6 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
         If the waveforms are others or damaged, or a shard does not come out as it was recorded.
     """
     source = WaveformStore.open(waveforms)
-    wary = cache.distrust()
     with scratch(path) as aside:
         with _understanding(path):
             attributes = _attributes(path)
@@ -71,11 +70,11 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
         expected = attributes_of(source, spec, layout, made_by)
         if {**expected, "clips": source.clips} != attributes:
             raise InputError(f"what {path} says of itself contradicts itself; delete it and run dvc repro")
-        anew, tasks = begin(source, aside, expected, wary)
+        anew, tasks = begin(source, aside, spec, layout, made_by, cache)
         return _mend(path, anew, lambda number: tasks[number].run().checksum)
 
 
-def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable[[int], None]) -> list[str]:
+def repair_waveforms(path: Path, npz: Path, advance: Callable[[int], None]) -> list[str]:
     """Take broken shards of a waveform store from the npz again.
 
     Parameters
@@ -84,8 +83,6 @@ def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable
         A waveform store under the name of its set.
     npz : Path
         The file that it was split from.
-    cache : ShardCache
-        What it holds is read before it is taken again.
     advance : callable
         Told the number of clips of each block of the npz that was looked at.
 
@@ -101,7 +98,6 @@ def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable
     """
     if path.stem not in SETS:
         raise InputError(f"{path} is not named after a set; expected one of {', '.join(SETS)}, so rename it")
-    cache.distrust()
     inflated = path.with_name("samples")
     with scratch(inflated) as samples, open_source(npz, samples) as source, scratch(path) as aside:
         with _understanding(path):
@@ -115,7 +111,7 @@ def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable
             )
         rows = divided.division.rows[path.stem]
         columns = ClipColumns(divided.labels_of(path.stem), rows, divided.digests_of(path.stem))
-        anew = draft_waveforms(aside, columns, digest, split)
+        anew = create_waveform_store(aside, columns, digest, split)
 
         def copy(number: int) -> Checksum:
             start, stop = anew.shards[number]
@@ -148,7 +144,7 @@ def _attributes(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _mend(path: Path, anew: Draft, compute: Callable[[int], Checksum]) -> list[str]:
+def _mend(path: Path, anew: StoreWriter, compute: Callable[[int], Checksum]) -> list[str]:
     """Put right what is wrong with a store, file by file, each in one step.
 
     ``anew`` is the same store on the same file system, all but its shards; ``compute`` puts a shard into it.
@@ -167,14 +163,14 @@ def _mend(path: Path, anew: Draft, compute: Callable[[int], Checksum]) -> list[s
     for number in range(len(anew.shards)):
         name = anew.shard_name(number)
         if recorded and name not in faulty:
-            anew.record(number, recorded.shards[number])
+            anew.add_shard(number, recorded.shards[number])
             continue
         computed = compute(number)
         if recorded and computed != recorded.shards[number]:
             raise _unrepeatable(path, name)
-        anew.record(number, computed)
+        anew.add_shard(number, computed)
         suspects.append(name)
-    anew.seal()
+    anew.finalize()
     small = anew.small_files
     if recorded:
         for name in faulty & small.keys():

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.audit import count_duplicates, examine
 from features.corpus import CLIP_SAMPLES
 from features.errors import InputError
+from features.split.scan import count_duplicates, examine
 
 PATH = Path("a.npz")
 

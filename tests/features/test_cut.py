@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.compute import cut
+from features.featurize import cut
 
 
 @given(sizes=st.lists(st.integers(0, 9), max_size=8), clips=st.integers(1, 12))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from features.corpus import WORDS, word_counts
 from features.errors import InputError
-from features.sets import SETS, SplitSpec, divide, join_groups, target_counts
+from features.split.sets import SETS, SplitSpec, divide, join_groups, target_counts
 
 
 def spec(test: float = 0.1, validation: float = 0.1, seed: int = 0) -> SplitSpec:
