@@ -5,6 +5,7 @@ many clips there are.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,22 +119,22 @@ def fill(
     InputError
         If there is no such scheduler, or it is lost.
     """
-    found = _in_threads(Task.reuse, tasks, workers, advance)
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(Task.reuse, tasks))
+    outcomes = [outcome for outcome in found if outcome]
+    advance(sum(outcome.clips for outcome in outcomes))
     missing = [task for task, outcome in zip(tasks, found, strict=True) if not outcome]
-    made = _on_cluster(missing, scheduler, advance) if scheduler else _in_threads(Task.run, missing, workers, advance)
-    outcomes = sorted((each for each in (*found, *made) if each), key=lambda outcome: outcome.number)
+    if missing:
+        outcomes += _on_cluster(missing, scheduler, advance) if scheduler else _in_threads(missing, workers, advance)
+    outcomes.sort(key=lambda outcome: outcome.number)
     for outcome in outcomes:
         store.add_shard(outcome.number, outcome.checksum)
     store.finalize()
     return outcomes
 
 
-def _in_threads(
-    do: Callable[[Task], Outcome | None], tasks: list[Task], workers: int, advance: Callable[[int], None]
-) -> list[Outcome | None]:
-    """Do something with every task on threads; when one fails the others end first, so that none writes later."""
-    if not tasks:
-        return []
+def _in_threads(tasks: list[Task], workers: int, advance: Callable[[int], None]) -> list[Outcome]:
+    """Run tasks on threads; when one fails the others end first, so that none writes later."""
     from dask.base import compute
     from dask.callbacks import Callback
     from dask.delayed import delayed
@@ -145,7 +146,7 @@ def _in_threads(
         if failures:
             return None
         try:
-            return do(task)
+            return task.run()
         except BaseException as error:
             failures.append(error)
             return None
@@ -179,8 +180,6 @@ def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None
 
     Workers only fill the cache, because they finish what they have begun even when the run that asked for it is dead.
     """
-    if not tasks:
-        return []
     from distributed import KilledWorker, as_completed
     from distributed.client import FutureCancelledError
     from distributed.comm.core import CommClosedError

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from features.errors import InputError
-from features.store.layout import StoreSpec, shard_ranges
+from features.store.layout import FEATURES, SEPARATOR, WAVEFORM, StoreSpec, chunk_name, shard_name, shard_ranges
 from features.store.manifest import NAME as MANIFEST
 from features.store.manifest import Manifest, ManifestError
-from features.store.metadata import SEPARATOR
 from features.store.shard import (
     CRC_BYTES,
     Checksum,
@@ -28,7 +27,7 @@ from features.store.shard import (
     read_shard,
     shard_index,
 )
-from features.store.writer import FEATURES, WAVEFORM, FeatureAxes, chunk_name, shard_name
+from features.store.writer import FeatureAxes
 
 
 def attributes_in(path: Path) -> dict[str, Any]:

@@ -108,11 +108,6 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
     return Checksum(offset + write(places.tobytes()), hasher.hexdigest())
 
 
-def with_crc(content: bytes) -> bytes:
-    """Bytes as zarr's codec ``crc32c`` encodes them."""
-    return content + _crc(content)
-
-
 def _crc(content: Any) -> bytes:
     """What zarr's codec ``crc32c`` puts behind bytes: their CRC-32C, little endian."""
     # As an array, because the library takes no memoryview.

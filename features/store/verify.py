@@ -8,12 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from features.store.layout import StoreSpec, shard_ranges
+from features.store.layout import StoreSpec, shard_name, shard_ranges
 from features.store.manifest import NAME as MANIFEST
 from features.store.manifest import Manifest, ManifestError
 from features.store.reader import KINDS, array_in, files_in
 from features.store.shard import Checksum, checksum, checksum_of
-from features.store.writer import shard_name
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Writing a store: metadata and small arrays at once, shards one by one, and a manifest that makes it whole."""
 
 import json
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
-from features.store.layout import WAVEFORM_LAYOUT, StoreSpec, shard_ranges
+from features.store.layout import (
+    FEATURES,
+    SEPARATOR,
+    WAVEFORM,
+    WAVEFORM_LAYOUT,
+    StoreSpec,
+    shard_name,
+    shard_ranges,
+)
 from features.store.manifest import Manifest
-from features.store.metadata import SEPARATOR, Document, group, sharded_array, text_of, whole_array
-from features.store.shard import FILL, Checksum, checksum_of, with_crc, write_shard
-
-WAVEFORM = ("waveform", ("clip", "sample"))
-"""The large array of a store of waveforms, and its dimensions."""
-
-FEATURES = ("features", ("clip", "frequency", "time"))
-"""The large array of a store of features, and its dimensions."""
+from features.store.shard import COMPRESSION_LEVEL, FILL, SHUFFLE, Checksum, checksum, write_shard
 
 
 @dataclass(frozen=True)
@@ -46,35 +48,8 @@ Axes = dict[str, tuple[NDArray[np.float64], str]]
 """Coordinates of dimensions that have any, by name, and their unit."""
 
 
-@dataclass(frozen=True)
-class _SmallArray:
-    """An array beside the large one, which is one chunk in a file of its own."""
-
-    values: NDArray[Any]
-    dimensions: tuple[str, ...]
-    fill: float
-    """What stands for values that are not there."""
-    attributes: Document = field(default_factory=dict)
-
-    @property
-    def document(self) -> Document:
-        return whole_array(self.values.shape, self.values.dtype, self.dimensions, self.fill, self.attributes)
-
-
-def _small_arrays(clips: ClipColumns, axes: Axes) -> dict[str, _SmallArray]:
-    return {
-        "label": _SmallArray(clips.labels.astype("<i1", copy=False), ("clip",), -1),
-        "source_row": _SmallArray(clips.source_rows.astype("<i8", copy=False), ("clip",), -1),
-        "digest": _SmallArray(clips.digests.astype("<u1", copy=False), ("clip", "byte"), 0),
-        **{
-            name: _SmallArray(values.astype("<f8", copy=False), (name,), FILL, {"units": unit})
-            for name, (values, unit) in axes.items()
-        },
-    }
-
-
 class StoreWriter:
-    """A store being made: all of it but its shards, which are placed one by one, and its manifest, which seals it.
+    """A store being made: all of it but its shards, which are added one by one, and its manifest.
 
     Parameters
     ----------
@@ -87,7 +62,7 @@ class StoreWriter:
     layout : StoreSpec
     clips : ClipColumns
     attributes : dict
-        What the store is to say of itself, as JSON can hold it; the number of clips is added.
+        How the store describes itself, as JSON can hold it; the number of clips is added.
     axes : dict
 
     Attributes
@@ -113,19 +88,59 @@ class StoreWriter:
         self._shape = shape
         self.layout = layout
         self._checksums: dict[int, Checksum] = {}
-        # In one order, whoever brings them, so that a store made again is the same to the byte.
+        # Sorted, so that equal settings give equal bytes.
         self._attributes = json.loads(json.dumps({**attributes, "clips": len(clips.labels)}, sort_keys=True))
-        small = _small_arrays(clips, axes)
-        documents = {name: each.document for name, each in small.items()}
-        documents[self._array] = sharded_array((len(clips.labels), *shape), layout, dimensions)
-        files = {f"{name}/zarr.json": text_of(document) for name, document in documents.items()}
-        files["zarr.json"] = text_of(group(self._attributes, documents))
-        files |= {chunk_name(name, each.values.ndim): with_crc(each.values.tobytes()) for name, each in small.items()}
-        for name, content in files.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(content)
-        self.small_files = {name: checksum_of(files[name]) for name in sorted(files)}
+        self._create(dimensions, clips, axes)
+        self.small_files = {
+            file.relative_to(path).as_posix(): checksum(file) for file in sorted(path.rglob("*")) if file.is_file()
+        }
         """Checksums of metadata and small arrays, by their path inside the store."""
+
+    def _create(self, dimensions: tuple[str, ...], clips: ClipColumns, axes: Axes) -> None:
+        """Write all that zarr writes: metadata, and the small arrays, one chunk each."""
+        # Imported when a store is made: reading one takes no zarr.
+        from zarr import consolidate_metadata, create_group
+        from zarr.codecs import BloscCodec, Crc32cCodec
+
+        group = create_group(self.path, zarr_format=3, attributes=self._attributes)
+        codec = self.layout.codec
+        compressors: list[Any] = [Crc32cCodec()]
+        if codec != "none":
+            compressors.insert(0, BloscCodec(cname=codec, clevel=COMPRESSION_LEVEL[codec], shuffle=SHUFFLE))
+        group.create_array(
+            self._array,
+            shape=(len(clips.labels), *self._shape),
+            dtype=self.layout.dtype,
+            chunks=(self.layout.chunk_clips, *self._shape),
+            shards=(self.layout.shard_clips, *self._shape),
+            compressors=compressors,
+            fill_value=FILL,
+            chunk_key_encoding={"name": "default", "separator": SEPARATOR},
+            dimension_names=dimensions,
+        )
+        # name: values, dimensions, fill value, attributes
+        small: dict[str, tuple[NDArray[Any], tuple[str, ...], float, dict[str, Any]]] = {
+            "label": (clips.labels.astype("<i1"), ("clip",), -1, {}),
+            "source_row": (clips.source_rows.astype("<i8"), ("clip",), -1, {}),
+            "digest": (clips.digests.astype("<u1"), ("clip", "byte"), 0, {}),
+            **{name: (values.astype("<f8"), (name,), FILL, {"units": unit}) for name, (values, unit) in axes.items()},
+        }
+        for name, (values, names, fill, says) in small.items():
+            array = group.create_array(
+                name,
+                shape=values.shape,
+                dtype=values.dtype,
+                chunks=values.shape,
+                compressors=[Crc32cCodec()],
+                fill_value=fill,
+                dimension_names=names,
+                attributes=says,
+                config={"write_empty_chunks": True},
+            )
+            array[...] = values
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr says that consolidated metadata is its own extension
+            consolidate_metadata(self.path, zarr_format=3)
 
     def shard_name(self, number: int) -> str:
         """Where a shard belongs, inside the store."""
@@ -163,7 +178,7 @@ class StoreWriter:
         return written
 
     def add_shard(self, number: int, checksum: Checksum) -> None:
-        """Say that a shard lies in its place."""
+        """Record a shard that lies in its place."""
         self._checksums[number] = checksum
 
     def finalize(self) -> None:
@@ -215,18 +230,8 @@ def create_feature_store(
     layout : StoreSpec
     clips : ClipColumns
     attributes : dict
-        What the store is to say of itself, as JSON can hold it.
+        How the store describes itself, as JSON can hold it.
     """
     shape = (axes.frequency_hz.size, axes.time_s.size)
     coordinates = {"frequency": (axes.frequency_hz, "Hz"), "time": (axes.time_s, "s")}
     return StoreWriter(path, FEATURES, shape, layout, clips, attributes, coordinates)
-
-
-def shard_name(array: str, dimensions: int, number: int) -> str:
-    """Path of a shard inside its store."""
-    return f"{array}/" + SEPARATOR.join(["c", str(number), *["0"] * (dimensions - 1)])
-
-
-def chunk_name(array: str, dimensions: int) -> str:
-    """Path of the one chunk of a small array inside its store."""
-    return f"{array}/c" + "/0" * dimensions

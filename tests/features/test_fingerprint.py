@@ -66,7 +66,7 @@ def test_modules_do_not_run_into_each_other() -> None:
 )
 def test_the_code_is_all_that_makes_a_shard(code: tuple[str, ...], start: set[str]) -> None:
     """All of ours that reading waveforms, computing and writing a shard imports, but for what changes no value."""
-    short = ("build", "errors", "fingerprint", "store.cache", "store.manifest", "store.metadata", "store.writer")
+    short = ("build", "errors", "fingerprint", "store.cache", "store.manifest", "store.writer")
     others = {f"features.{name}" for name in short}
     seen: set[str] = set()
     waiting = set(start)
