@@ -65,7 +65,13 @@ class Store:
         self.path = path
         self.manifest = manifest
         self.attributes: dict[str, Any] = json.loads(self._checked("zarr.json"))["attributes"]
-        self.clips, *shape = json.loads(self._checked(f"{self.name}/zarr.json"))["shape"]
+        document = self._checked(f"{self.name}/zarr.json")
+        if b'"crc32c"' not in document.split(b'"index_codecs"')[0]:
+            raise InputError(
+                f"{path} was made by an earlier version, whose chunks have no checksums; expected crc32c, so "
+                "delete it and run dvc repro"
+            )
+        self.clips, *shape = json.loads(document)["shape"]
         self.shape: tuple[int, ...] = tuple(shape)
         self.layout = msgspec.convert(self.attributes["store"], StoreSpec)
         self.chunks = -(-self.clips // self.layout.chunk_clips)

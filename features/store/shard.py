@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import google_crc32c
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from features.store.layout import Codec, StoreSpec
 
 COMPRESSION_LEVEL: dict[Codec, int] = {"lz4": 5, "zstd": 1}
-SHUFFLE = "bitshuffle"
+SHUFFLE: Literal["bitshuffle"] = "bitshuffle"
 """What comes before compression: the first bits of all numbers, then the second, and so on."""
 FILL = np.nan
 """Fill value for missing clips: NaN, so a gap is never mistaken for silence."""
