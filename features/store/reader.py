@@ -6,6 +6,7 @@ is the same to the byte for equal input: nothing in it records when or where it 
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,6 +21,7 @@ from features.store.manifest import Manifest, ManifestError
 from features.store.shard import (
     CRC_BYTES,
     Checksum,
+    check_crc,
     checksum,
     checksum_of,
     decode_chunk,
@@ -163,7 +165,7 @@ class Store:
         Parameters
         ----------
         number : int
-        out : array, shape (chunk_clips, *shape)
+        out : contiguous array of the store's type, shape (chunk_clips, *shape)
             Where to put it. What the last chunk has too few clips for is filled with NaN.
 
         Raises
@@ -171,10 +173,27 @@ class Store:
         InputError
             If it is not what was written.
         """
-        out[...] = self._decoded(number)
+        with self._chunk(number) as (file, size):
+            if self.layout.codec == "none":  # in place, which saves a copy
+                file.readinto(out.reshape(-1).view(np.uint8))
+                check_crc(out, file.read(CRC_BYTES))
+            else:
+                out[...] = decode_chunk(file.read(size), self.shape, self.layout)
 
     def _decoded(self, number: int) -> NDArray[Any]:
         """One chunk, shape (chunk_clips, *shape), checked; not to be written to."""
+        with self._chunk(number) as (file, size):
+            return decode_chunk(file.read(size), self.shape, self.layout)
+
+    @contextmanager
+    def _chunk(self, number: int) -> Iterator[tuple[Any, int]]:
+        """Open a shard at a chunk, of so many bytes; what goes wrong in the block is damage.
+
+        Raises
+        ------
+        InputError
+            If it is not what was written.
+        """
         shard, position = divmod(number, self.layout.shard_clips // self.layout.chunk_clips)
         try:
             with self.shard_path(shard).open("rb") as file:
@@ -184,7 +203,7 @@ class Store:
                     self._indices[shard] = shard_index(file.read(), self.layout)
                 offset, size = self._indices[shard][position]
                 file.seek(offset)
-                return decode_chunk(file.read(size), self.shape, self.layout)
+                yield file, size
         except (ValueError, RuntimeError, IndexError, OSError):
             raise self._damaged_shard(shard) from None
 

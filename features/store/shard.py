@@ -161,11 +161,22 @@ def shard_index(end: bytes, layout: StoreSpec) -> list[tuple[int, int]]:
     return [(offset, size) for offset, size in places[places[:, 0] != _ABSENT].tolist()]
 
 
+def check_crc(content: Any, crc: Any) -> None:
+    """Compare bytes with their CRC-32C.
+
+    Raises
+    ------
+    ValueError
+        If it is not theirs.
+    """
+    if _crc(content) != crc:
+        raise ValueError("the CRC-32C is not that of the bytes")
+
+
 def _checked(content: Any) -> Any:
     """The bytes before a CRC-32C, if it is theirs."""
     view = memoryview(content)
-    if len(view) < CRC_BYTES or _crc(view[:-CRC_BYTES]) != view[-CRC_BYTES:]:
-        raise ValueError("the CRC-32C is not that of the bytes")
+    check_crc(view[:-CRC_BYTES], view[-CRC_BYTES:])
     return view[:-CRC_BYTES]
 
 

@@ -11,7 +11,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from features.errors import InputError
-from features.heap import steady_heap
 from features.store.reader import FeatureStore
 from features.stream.order import Order, clips_of, rows_of
 
@@ -21,36 +20,6 @@ READERS = 2
 """Windows that are read at once."""
 PREFETCH = 4
 """Batches that are ready before they are asked for."""
-ALIGNMENT = 64
-"""Bytes; TensorFlow takes arrays that begin at such an address as they are, and copies others."""
-
-
-class _Lease:
-    """Memory that is free again when the last array on it is gone, whoever holds that."""
-
-    def __init__(self, memory: NDArray[np.uint8], free: list[NDArray[np.uint8]]) -> None:
-        self._memory = memory
-        self._free = free
-        start = -memory.ctypes.data % ALIGNMENT
-        self.__array_interface__ = memory[start : len(memory) - ALIGNMENT + start].__array_interface__
-
-    def __del__(self) -> None:
-        self._free.append(self._memory)
-
-
-class _Memory:
-    """Arrays of one size on memory that is used again, because fresh memory costs more than reading into it."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
-        self._shape = shape
-        self._dtype = np.dtype(dtype)
-        self._free: list[NDArray[np.uint8]] = []
-
-    def lend(self) -> NDArray[Any]:
-        """An array with anything in it."""
-        size = int(np.prod(self._shape)) * self._dtype.itemsize
-        memory = self._free.pop() if self._free else np.empty(size + ALIGNMENT, np.uint8)
-        return np.asarray(_Lease(memory, self._free)).view(self._dtype).reshape(self._shape)
 
 
 def training_batches(path: Path, batch_size: int, seed: int, *, first_batch: int = 0) -> tf.data.Dataset:
@@ -87,8 +56,8 @@ def training_batches(path: Path, batch_size: int, seed: int, *, first_batch: int
     first, skipped = order.find(first_batch * batch_size)
 
     def window(number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        chunks, dealt = order.window(number)
-        return chunks, dealt[skipped if number == first else 0 :]
+        chunks, permutation = order.window(number)
+        return chunks, permutation[skipped if number == first else 0 :]
 
     windows = _read(store, tf.data.Dataset.counter(first), window)
     return windows.rebatch(batch_size, drop_remainder=True).prefetch(PREFETCH)
@@ -127,22 +96,21 @@ def _read(
     numbers: tf.data.Dataset,
     window: Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> tf.data.Dataset:
-    """Read windows by their numbers, each in one step off Python's main thread."""
-    steady_heap()
+    """Read windows by their numbers, each in one step off Python's main thread.
+
+    ``window`` gives the numbers of a window's chunks, and which of their clips to take, in order.
+    """
     labels = store.labels.astype(np.int64)
-    dtype = store.layout.dtype
-    windows = _Memory((min(WINDOW_CHUNKS, store.chunks) * store.chunk_clips, *store.shape), dtype)
+    dtype, size = store.layout.dtype, store.chunk_clips
 
     def read(number: np.int64) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        chunks, dealt = window(int(number))
-        features = windows.lend()
-        row = features.reshape(len(features), -1).view(np.uint8)
-        # One call of the system puts the clips of a chunk where they belong; those that are not dealt go behind.
-        rows = rows_of(chunks, dealt, store.chunk_clips, store.clips)
-        for chunk, places in zip(chunks.tolist(), rows.tolist(), strict=True):
-            store.read_chunk(chunk, [row[place] for place in places])
-        clips = clips_of(chunks, store.chunk_clips, store.clips)
-        return features[: len(dealt), ..., np.newaxis], labels[clips[dealt]]
+        chunks, taken = window(int(number))
+        values = np.empty((len(chunks) * size, *store.shape), dtype)
+        for place, chunk in enumerate(chunks.tolist()):
+            store.read_chunk(chunk, values[place * size : (place + 1) * size])
+        rows = rows_of(chunks, size, store.clips)[taken]
+        clips = clips_of(chunks, size, store.clips)[taken]
+        return values[rows][..., np.newaxis], labels[clips]
 
     def load(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features, label = tf.numpy_function(read, (number,), (tf.as_dtype(dtype), tf.int64))

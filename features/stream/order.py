@@ -50,13 +50,13 @@ class Order:
         -------
         chunks : int64 array
             Numbers of the chunks to read.
-        dealt : int64 array
-            In which order to deal out their clips: positions among the clips of these chunks, chunk after chunk.
+        permutation : int64 array
+            The order of their clips: positions among the clips of these chunks, chunk after chunk.
 
         Examples
         --------
-        >>> chunks, dealt = Order(clips=10, chunk_clips=2, window_chunks=3, seed=0).window(1)
-        >>> len(chunks), sorted(dealt.tolist())
+        >>> chunks, permutation = Order(clips=10, chunk_clips=2, window_chunks=3, seed=0).window(1)
+        >>> len(chunks), sorted(permutation.tolist())
         (2, [0, 1, 2, 3])
         """
         epoch, within = divmod(number, self.windows)
@@ -108,32 +108,15 @@ def clips_of(chunks: NDArray[np.int64], chunk_clips: int, clips: int) -> NDArray
     return numbers[numbers < clips]
 
 
-def rows_of(chunks: NDArray[np.int64], dealt: NDArray[np.int64], chunk_clips: int, clips: int) -> NDArray[np.int64]:
-    """In which row each place of some chunks comes to lie, when their clips are dealt out row by row.
-
-    Parameters
-    ----------
-    chunks, dealt : int64 arrays
-        As :meth:`Order.window` gives them; some of the clips need not be dealt.
-    chunk_clips, clips : int
-        As of :class:`Order`.
-
-    Returns
-    -------
-    int64 array, shape (len(chunks), chunk_clips)
-        What is not dealt, and what the last chunk has too few clips for, lies behind the rest.
+def rows_of(chunks: NDArray[np.int64], chunk_clips: int, clips: int) -> NDArray[np.int64]:
+    """Rows of those clips, in the same order, when whole chunks lie one after the other.
 
     Examples
     --------
-    >>> rows_of(np.array([2, 0]), np.array([1, 0]), chunk_clips=2, clips=5)
-    array([[1, 2],
-           [0, 3]])
+    >>> rows_of(np.array([2, 0]), chunk_clips=2, clips=5)
+    array([0, 2, 3])
     """
-    dealt_places = np.flatnonzero(_places_of(chunks, chunk_clips) < clips)[dealt]
-    places = np.arange(len(chunks) * chunk_clips)
-    rows = np.empty_like(places)
-    rows[np.concatenate([dealt_places, np.setdiff1d(places, dealt_places)])] = places
-    return rows.reshape(len(chunks), chunk_clips)
+    return np.flatnonzero(_places_of(chunks, chunk_clips) < clips)
 
 
 def _places_of(chunks: NDArray[np.int64], chunk_clips: int) -> NDArray[np.int64]:
