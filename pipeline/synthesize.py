@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from features.errors import InputError
 from features.sources.demo_corpus import SynthesizeSpec, human_variants, synthesize
 from features.sources.espeak import open_voice, variants
-from features.sources.npz import is_made_by, write_npz
+from features.sources.npz_writer import is_made_by, write_npz
 from features.store.publish import publish, refuse_foreign
 from pipeline.shell.params import read_section, refuse_edited_settings
 from pipeline.shell.progress import progress

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from features.corpus import WORDS
 from features.errors import InputError
-from features.sources.npz import SCALED_PEAK, listed
+from features.sources.npz import listed
 
 DIGEST_BYTES = 16
+SCALED_PEAK = 4.0
+"""Samples in [-1, 1] may overshoot a little after resampling; beyond this they were never scaled to it."""
 
 
 @dataclass(frozen=True)
