@@ -190,7 +190,7 @@ def encode_labels(path: Path, words: NDArray[np.str_]) -> NDArray[np.int8]:
             f"label_vals in {path} has words that are not among the twelve: {described}; expected "
             f"{', '.join(WORDS)}, so rename them (to 'unknown', perhaps)"
         )
-    return np.array([WORDS.index(word) for word in found], np.int8)[number.reshape(-1)]
+    return np.array([WORDS.index(word) for word in found], np.int8)[number]
 
 
 def listed(entries: Sequence[object] | NDArray[np.int64]) -> str:
