@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from features.corpus import CLIP_SAMPLES, WORDS
 from features.errors import InputError
-from features.sources.npz import write_npz
+from features.sources.npz_writer import write_npz
 from features.sources.speech_commands import read_recordings
 from features.store.publish import publish, refuse_existing
 from pipeline.shell.progress import Advance, progress

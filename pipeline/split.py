@@ -46,7 +46,7 @@ def main(
     with scratch(FOLDER / "samples", note_waiting) as inflated, open_source(npz, inflated) as source:
         with progress("examining", source.clips) as advance:
             divided = divide_source(npz, source, spec, advance)
-        for remark in source.notes:
+        for remark in source.warnings:
             note(remark)
         absent = [word for word, count in word_counts(source.labels).items() if not count]
         if absent:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import InputError
-from features.sources.demo_corpus import SynthesizeSpec, human_variants, synthesize
-from features.sources.espeak import open_voice, variants
-from features.sources.npz import is_made_by, write_npz
+from features.sources.demo_corpus import SynthesizeSpec, synthesize
+from features.sources.espeak import open_voice
+from features.sources.npz_writer import is_made_by, write_npz
 from features.store.publish import publish, refuse_foreign
 from pipeline.shell.params import read_section, refuse_edited_settings
 from pipeline.shell.progress import progress
@@ -47,7 +47,7 @@ def main() -> None:
     ):
 
         def blocks() -> Iterator[NDArray[np.float32]]:
-            for clip, word, speaker in synthesize(spec, voice, human_variants(variants())):
+            for clip, word, speaker in synthesize(spec, voice):
                 words.append(word)
                 speakers.append(speaker)
                 advance(1)

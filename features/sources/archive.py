@@ -1,8 +1,8 @@
-"""Reading tar archives in a stream, to their very end, so that no damage passes for fewer or other files.
+"""Tar archives, read as a stream and to the last byte, so that damage is never mistaken for missing or other files.
 
-Two things make ``tarfile`` alone too lenient. Its own decompression (modes ``r|gz`` and the like) stops at the tar's
-end mark and never compares gzip's checksum. And it takes a damaged or missing header for the end of the archive
-(python/cpython#120740). Here Python's decompressors read to the end, and every header must be a header.
+``tarfile`` alone is too lenient in two ways. Its own decompression (modes ``r|gz`` and the like) stops at the tar's end
+mark and never compares gzip's checksum. And it takes a damaged header for the end of the archive
+(python/cpython#120740). Here Python's decompressors read to the end, and a damaged header is an error.
 """
 
 import bz2
@@ -11,15 +11,14 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 from features.errors import InputError
 
 READ_BYTES = 1 << 20
-XZ_CHECK = 7
-"""Byte of an xz stream whose lower half names its checksum, 0 for none; see the .xz file format, section 2.1.1.2."""
+OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+"""First bytes of a compressed file: how to open it."""
 UNREADABLE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, ValueError)
 """What decompressors and ``tarfile`` raise for damage, besides an ``OSError`` without a number."""
 
@@ -38,39 +37,40 @@ class _StrictHeader(tarfile.TarInfo):
 
 
 def read_archive(
-    source: Path, wanted: Callable[[tarfile.TarInfo], bool], note: Callable[[str], None] = lambda line: None
+    source: Path, wanted: Callable[[tarfile.TarInfo], bool], warn: Callable[[str], None] = lambda line: None
 ) -> Iterator[tuple[str, bytes]]:
     """Read files of a tar archive one after the other; nothing is unpacked.
 
     Parameters
     ----------
     source : Path
-        A ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz``, told apart by its first bytes.
+        A ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz``, recognised by its first bytes.
     wanted : callable
-        Asked of each regular file whether to read it.
-    note : callable
-        Told, in a sentence, if the archive carries no checksum of its contents.
+        Returns whether to read a regular file.
+    warn : callable
+        Called with a sentence if the archive has no checksum of its contents.
 
     Yields
     ------
     name : str
-        As the archive has it; not to be trusted as a path.
+        From the archive; do not trust it as a path.
     content : bytes
 
     Raises
     ------
     InputError
-        If the archive is damaged, ends before its end mark, or holds something after it. What was yielded is known to
-        be right only when the last file was yielded and no error followed.
+        If the archive is damaged, ends before its end mark, or holds something after it. Damage to a file may show only
+        after the last one was yielded.
     """
+    with source.open("rb") as file:
+        start = file.read(max(map(len, OPENERS)))
+    opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), open)
+    if opener is open:
+        warn(f"{source} carries no checksum, so damage to the sound in it cannot be found")
     try:
-        with ExitStack() as stack:
-            stream, checked = _open(source, stack)
-            if not checked:
-                note(f"{source} carries no checksum, so damage to the sound in it cannot be found")
-            archive = stack.enter_context(tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictHeader))
+        with opener(source, "rb") as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictHeader) as archive:
             for member in archive:
-                archive.members = []  # type: ignore[attr-defined]  # a stream does not go back, but would remember all it has passed
+                archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member it has passed
                 if member.isfile() and wanted(member):
                     content = archive.extractfile(member)
                     assert content is not None
@@ -85,27 +85,8 @@ def read_archive(
         ) from None
 
 
-def _open(source: Path, stack: ExitStack) -> tuple[Any, bool]:
-    """Open a stream of the tar's bytes; and whether reading it to its end compares a checksum."""
-    with source.open("rb") as file:
-        start = file.read(XZ_CHECK + 1)
-    if start.startswith(b"\x1f\x8b"):
-        return stack.enter_context(gzip.open(source)), True
-    if start.startswith(b"BZh"):
-        return stack.enter_context(bz2.open(source)), True
-    if start.startswith(b"\xfd7zXZ\x00"):
-        return stack.enter_context(lzma.open(source, format=lzma.FORMAT_XZ)), bool(start[XZ_CHECK] & 0x0F)
-    return stack.enter_context(source.open("rb")), False
-
-
 def _finish(archive: tarfile.TarFile) -> None:
-    """Read what follows the end mark's first block to the stream's end, where decompressors compare checksums.
-
-    Raises
-    ------
-    tarfile.ReadError
-        If the mark's second block is missing, or anything but zeros follows.
-    """
+    """Read to the end of the stream, where decompressors compare checksums; after the end mark, expect only zeros."""
     assert archive.fileobj is not None
     zeros = 0
     while block := archive.fileobj.read(READ_BYTES):

@@ -1,9 +1,7 @@
-"""A voice: espeak-ng, driven in this process through ctypes.
+"""Speech from espeak-ng, called in this process through ctypes.
 
-The library and its voices come from the ``espeakng-loader`` package. Only the calls that turn one word into samples are
-bound; which words are said, by whom and against which noise is decided in :mod:`features.sources.demo_corpus`.
-
-The C interface is documented in espeak-ng's ``src/include/espeak-ng/speak_lib.h``.
+The library and its voices come from the ``espeakng-loader`` package. The C interface is documented in espeak-ng's
+``src/include/espeak-ng/speak_lib.h``; only the calls that turn one word into samples are bound.
 """
 
 import ctypes
@@ -20,6 +18,8 @@ from numpy.typing import NDArray
 SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, espeak_Synth returns when all are said
 CHARS_UTF8 = 1
 RATE, PITCH = 1, 3  # espeak_PARAMETER
+CARICATURES = ("robo", "croak", "klatt", "tweaky", "fast", "zac")
+"""Parts of the names of voice variants that hardly sound like a person."""
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
@@ -42,17 +42,19 @@ class Speaker:
         return f"{self.accent}+{self.variant}/p{self.pitch}/r{self.rate}"
 
 
-def variants() -> list[str]:
-    """Names of the voice variants that the installed espeak-ng carries and says the same with each time, sorted.
-
-    Variants with breath are left out: its noise differs from run to run.
-    """
+def human_variants() -> list[str]:
+    """Names of the voice variants that sound like a person and the same in every run, sorted."""
     files = Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir()
-    return sorted(file.name for file in files if not re.search(r"^breath\b", file.read_text("utf-8"), re.MULTILINE))
+    return sorted(
+        file.name
+        for file in files
+        if not any(part in file.name.lower() for part in CARICATURES)
+        and not re.search(r"^breath\b", file.read_text("utf-8"), re.MULTILINE)  # its noise is random
+    )
 
 
 class Voice:
-    """A running synthesiser; made by :func:`open_voice`, because the library holds one state per process."""
+    """The running synthesiser, one in a process; made by :func:`open_voice`."""
 
     def __init__(self, library: ctypes.CDLL, sample_rate_hz: int) -> None:
         self._library = library
@@ -69,17 +71,10 @@ class Voice:
     def say(self, text: str, speaker: Speaker) -> NDArray[np.float32]:
         """Speak a text.
 
-        Parameters
-        ----------
-        text : str
-            What to say.
-        speaker : Speaker
-            Who says it.
-
         Returns
         -------
         float32 array, shape (samples,)
-            The speech in [-1, 1] at ``sample_rate_hz``, as long as it takes.
+            The speech in [-1, 1] at ``sample_rate_hz``, of any length.
 
         Raises
         ------
@@ -102,11 +97,6 @@ class Voice:
 @contextmanager
 def open_voice() -> Iterator[Voice]:
     """Start the synthesiser for the length of a ``with`` block.
-
-    Raises
-    ------
-    RuntimeError
-        If the library does not start.
 
     Examples
     --------

@@ -1,7 +1,4 @@
-"""Backgrounds: the rooms, machines and lines that clips are recorded against.
-
-Each kind is a function of a random generator alone: one clip's length of noise with a root mean square of 1.
-"""
+"""Background noises; each function returns one clip's length of noise with a root mean square of 1."""
 
 from collections.abc import Callable
 
@@ -18,7 +15,7 @@ def _unit_power(noise: NDArray[np.float64]) -> Noise:
 
 
 def _coloured(rng: np.random.Generator, exponent: float, band_hz: tuple[float, float]) -> NDArray[np.float64]:
-    """Noise whose power falls with ``frequency ** exponent`` inside a band and is absent outside it."""
+    """Noise whose power falls with ``frequency ** exponent`` inside a band and is zero outside it."""
     frequency = np.fft.rfftfreq(CLIP_SAMPLES, 1 / SAMPLE_RATE_HZ)
     inside = (frequency >= band_hz[0]) & (frequency <= band_hz[1])
     amplitude = np.where(inside, np.maximum(frequency, 1) ** (-exponent / 2), 0)

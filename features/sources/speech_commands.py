@@ -1,9 +1,9 @@
-"""Reading Speech Commands: clips of an archive or folder, at 8 kHz and one second long, one after the other.
+"""Speech Commands: clips of an archive or folder, resampled to 8 kHz and one second long, one after the other.
 
 Layouts are those of Pete Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition" (2018):
 versions 0.01 and 0.02 (``<word>/<speaker>_nohash_<take>.wav`` and ``_background_noise_/<name>.wav``) and their test
-archives (``_unknown_/<word>_<speaker>_nohash_<take>.wav.wav`` and ``_silence_/<number>.wav``). Nothing is unpacked, and
-names inside an archive are only ever taken apart, never opened or written to.
+archives (``_unknown_/<word>_<speaker>_nohash_<take>.wav.wav`` and ``_silence_/<number>.wav``). Nothing is unpacked:
+names inside an archive are parsed, never opened as paths.
 """
 
 import io
@@ -56,7 +56,7 @@ def label_of(folder: str) -> str:
 
 
 def group_of(folder: str, file: str) -> str:
-    """Who speaks in a file, by its name; where the name does not tell, a group of the file's own.
+    """The speaker in a file's name; if it names none, a group of the file's own.
 
     Examples
     --------
@@ -70,13 +70,7 @@ def group_of(folder: str, file: str) -> str:
 
 
 def fit(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut to one second, or fill up with zeros behind.
-
-    Examples
-    --------
-    >>> fit(np.ones(2, np.float32)).shape
-    (8000,)
-    """
+    """Cut the end to one second, or pad it with zeros."""
     samples = samples[:CLIP_SAMPLES]
     return np.pad(samples, (0, CLIP_SAMPLES - samples.size))
 
@@ -95,7 +89,7 @@ def decode(name: str, content: bytes) -> NDArray[np.float32]:
     Raises
     ------
     InputError
-        If it is not audio, or holds none.
+        If it is not audio, or has no samples.
     """
     try:
         samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
@@ -108,29 +102,26 @@ def decode(name: str, content: bytes) -> NDArray[np.float32]:
     return np.asarray(soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ, quality="HQ"), np.float32)
 
 
-def read_recordings(source: Path, note: Callable[[str], None] = lambda line: None) -> Iterator[Recording]:
-    """Read every clip of a Speech Commands archive or folder, in the order they lie there.
+def read_recordings(source: Path, warn: Callable[[str], None] = lambda line: None) -> Iterator[Recording]:
+    """Read every clip of a Speech Commands archive, in its order, or folder, in the order of names.
 
     Parameters
     ----------
     source : Path
         A ``.tar.gz`` archive (or ``.tar``, ``.tar.bz2``, ``.tar.xz``), read as a stream, or a folder.
-    note : callable
-        Told what else the user should know of the source, in sentences.
-
-    Yields
-    ------
-    Recording
+    warn : callable
+        Called with a sentence if the archive has no checksum of its contents.
 
     Raises
     ------
     InputError
         If there is no such archive or folder, it is damaged, or a wav file in it is not audio.
     """
+    files: Iterator[tuple[str, str, bytes]]
     if source.is_dir():
-        files = _folder_files(source)
+        files = ((path.parent.name, path.name, path.read_bytes()) for path in sorted(source.glob("*/*.wav")))
     elif source.is_file():
-        files = _archive_files(source, note)
+        files = _archive_files(source, warn)
     else:
         raise InputError(f"{source} does not exist; expected a Speech Commands archive (.tar.gz) or folder")
     for folder, file, content in files:
@@ -142,12 +133,9 @@ def read_recordings(source: Path, note: Callable[[str], None] = lambda line: Non
             yield Recording(fit(samples), label_of(folder), group_of(folder, file))
 
 
-def _folder_files(source: Path) -> Iterator[tuple[str, str, bytes]]:
-    for path in sorted(source.glob("*/*.wav")):
-        yield path.parent.name, path.name, path.read_bytes()
+def _archive_files(source: Path, warn: Callable[[str], None]) -> Iterator[tuple[str, str, bytes]]:
+    """Folder, name and content of each wav file."""
 
-
-def _archive_files(source: Path, note: Callable[[str], None]) -> Iterator[tuple[str, str, bytes]]:
     def wanted(member: TarInfo) -> bool:
         path = PurePosixPath(member.name)
         if path.suffix != ".wav" or len(path.parts) < 2:
@@ -156,6 +144,6 @@ def _archive_files(source: Path, note: Callable[[str], None]) -> Iterator[tuple[
             raise InputError(f"{member.name} in {source} has {member.size} bytes; expected a short wav file")
         return True
 
-    for name, content in read_archive(source, wanted, note):
+    for name, content in read_archive(source, wanted, warn):
         path = PurePosixPath(name)
         yield path.parts[-2], path.name, content

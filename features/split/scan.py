@@ -1,6 +1,6 @@
-"""One look at every clip before anything is made of it: whether it is usable, and whether it was seen before."""
+"""One pass over every clip before any is written: which are unusable, and which are copies of others."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -10,41 +10,43 @@ from numpy.typing import NDArray
 
 from features.corpus import WORDS
 from features.errors import InputError
-from features.sources.npz import SCALED_PEAK, listed
+from features.sources.npz import listed
 
 DIGEST_BYTES = 16
+SCALED_PEAK = 4.0
+"""Samples in [-1, 1] may overshoot a little after resampling; beyond this they were never scaled to it."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What one pass over the clips found.
-
-    Attributes
-    ----------
-    digests : array of 16 raw bytes (``V16``), shape (clips,)
-        BLAKE2b of each clip's float32 bytes: equal for equal clips, and only for them.
-    silent : int
-        Clips whose every sample is zero.
-    beyond_full_scale : int
-        Clips with a sample outside [-1, 1], as resampling can leave behind.
-    """
+    """What one pass over the clips found."""
 
     digests: NDArray[np.void]
+    """BLAKE2b of each clip's float32 bytes, 16 raw bytes (``V16``), shape (clips,); equal digests mean equal clips."""
     silent: int
+    """Clips whose every sample is zero."""
     beyond_full_scale: int
+    """Clips with a sample outside [-1, 1], as resampling can leave behind."""
 
 
-def examine(path: Path, clips: int, blocks: Iterable[tuple[int, NDArray[np.float32]]]) -> Audit:
-    """Look at every clip once.
+def examine(
+    path: Path,
+    clips: int,
+    blocks: Iterable[tuple[int, NDArray[np.float32]]],
+    advance: Callable[[int], None] = lambda clips: None,
+) -> Audit:
+    """Read every clip once.
 
     Parameters
     ----------
     path : Path
-        Where the clips come from, for the words of an error.
+        The file to name in an error.
     clips : int
         How many there are.
     blocks : iterable of (start, clips)
         Row of the first clip, and float32 clips of shape (any, 8000).
+    advance : callable
+        Called with the number of clips of each block.
 
     Raises
     ------
@@ -56,6 +58,7 @@ def examine(path: Path, clips: int, blocks: Iterable[tuple[int, NDArray[np.float
     for start, block in blocks:
         peaks[start : start + len(block)] = np.abs(block).max(axis=1)  # NaN and infinity survive a maximum
         digests[start : start + len(block)] = digests_of(block)
+        advance(len(block))
     broken = np.flatnonzero(~np.isfinite(peaks))
     if len(broken):
         raise InputError(
@@ -71,9 +74,9 @@ def examine(path: Path, clips: int, blocks: Iterable[tuple[int, NDArray[np.float
 
 
 def digests_of(clips: NDArray[np.float32]) -> NDArray[np.void]:
-    """Take the digest of each clip: float32 (clips, 8000) to 16 raw bytes each (``V16``), shape (clips,)."""
-    taken = b"".join(blake2b(clip.data, digest_size=DIGEST_BYTES).digest() for clip in clips)
-    return np.frombuffer(taken, f"V{DIGEST_BYTES}")
+    """Digest each clip: float32, shape (clips, 8000), to 16 raw bytes each (``V16``), shape (clips,)."""
+    digests = b"".join(blake2b(clip.data, digest_size=DIGEST_BYTES).digest() for clip in clips)
+    return np.frombuffer(digests, f"V{DIGEST_BYTES}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Duplicates:
     clips: int
     """Clips beyond the first of each content."""
     words_disagree: int
-    """Contents whose copies bear different words."""
+    """Contents whose copies have different words."""
 
 
 def count_duplicates(digests: NDArray[np.void], labels: NDArray[np.int8]) -> Duplicates:

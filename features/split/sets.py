@@ -1,4 +1,4 @@
-"""Choosing sets: which clip goes to train, validation or test. Pure arithmetic on labels and groups; opens no file."""
+"""Which clip goes to train, validation or test: arithmetic on labels and groups that opens no file."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,7 +14,7 @@ SETS = ("train", "validation", "test")
 
 
 class SplitSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How many clips to set aside, and which of all such divisions to take."""
+    """How many clips to set apart for validation and test, and the seed of the choice."""
 
     test_fraction: Annotated[float, Meta(gt=0, lt=1)]
     validation_fraction: Annotated[float, Meta(gt=0, lt=1)]
@@ -35,27 +35,21 @@ class SplitSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Division:
-    """Which rows make up each set.
-
-    Attributes
-    ----------
-    rows : dict of str to int64 array
-        For each of :data:`SETS`, rows of the source in random order.
-    groups : dict of str to int
-        How many groups each set holds.
-    """
+    """Which rows make up each of :data:`SETS`."""
 
     rows: dict[str, NDArray[np.int64]]
+    """Rows of the source, in random order."""
     groups: dict[str, int]
+    """How many groups each set holds."""
 
 
-def join_groups(speakers: NDArray[np.str_] | NDArray[np.int64] | None, digests: NDArray[np.void]) -> NDArray[np.int64]:
+def join_groups(speakers: NDArray[np.str_] | None, digests: NDArray[np.void]) -> NDArray[np.int64]:
     """Number the groups of clips that must stay together: same speaker, same content, or linked by a chain of both.
 
     Parameters
     ----------
-    speakers : text or integer array, shape (clips,), or None
-        Who speaks each clip, by name or number, where that is known.
+    speakers : text array, shape (clips,), or None
+        Who speaks each clip, if known.
     digests : bytes array, shape (clips,)
         Equal for clips of equal content.
 
@@ -69,24 +63,20 @@ def join_groups(speakers: NDArray[np.str_] | NDArray[np.int64] | None, digests: 
     >>> join_groups(np.array(["ann", "bob", "cid"]), np.array([b"x", b"x", b"y"], "V1"))
     array([0, 0, 1])
     """
-    clips = len(digests)
-    contents, content = np.unique(digests, return_inverse=True)
-    if speakers is None:
-        _, first, number = np.unique(content, return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(first))[number.reshape(-1)].astype(np.int64)
-    names, speaker = np.unique(speakers, return_inverse=True)
-    if len(contents) == clips:  # no copy links two speakers
-        return speaker.reshape(-1).astype(np.int64)
-    from scipy.sparse import coo_array  # a quarter of what a split takes whose shards are in the cache
-    from scipy.sparse.csgraph import connected_components
+    content = np.unique(digests, return_inverse=True)[1]
+    group = speaker = np.arange(len(digests)) if speakers is None else np.unique(speakers, return_inverse=True)[1]
+    while True:  # each pass follows the chains one link further
+        joined = _smallest(_smallest(group, content), speaker)
+        if (joined == group).all():
+            return np.unique(group, return_inverse=True)[1]
+        group = joined
 
-    links = coo_array(
-        (np.ones(clips, np.int8), (speaker.reshape(-1), len(names) + content.reshape(-1))),
-        shape=(len(names) + len(contents),) * 2,
-    )
-    _, component = connected_components(links, directed=False)
-    _, group = np.unique(component[speaker.reshape(-1)], return_inverse=True)
-    return group.reshape(-1).astype(np.int64)
+
+def _smallest(values: NDArray[np.int64], member: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each clip, the smallest value among the clips with the same member number."""
+    smallest = np.full(len(values), values.max(initial=0))
+    np.minimum.at(smallest, member, values)
+    return smallest[member]
 
 
 def target_counts(word_counts: NDArray[np.int64], fractions: tuple[float, ...]) -> NDArray[np.int64]:
@@ -108,10 +98,10 @@ def target_counts(word_counts: NDArray[np.int64], fractions: tuple[float, ...]) 
     >>> target_counts(np.array([100, 3]), (0.8, 0.1, 0.1)).tolist()
     [[80, 1], [10, 1], [10, 1]]
     """
-    wanted = np.rint(np.outer(fractions, word_counts)).astype(np.int64)
-    wanted = np.maximum(wanted, (word_counts >= len(fractions))[np.newaxis, :])
+    at_least = (word_counts >= len(fractions)).astype(np.int64)
+    wanted = np.maximum(np.rint(np.outer(fractions, word_counts)).astype(np.int64), at_least)
     wanted[0] = word_counts - wanted[1:].sum(axis=0)
-    for word in np.flatnonzero(wanted[0] < (word_counts >= len(fractions))):
+    for word in np.flatnonzero(wanted[0] < at_least):  # rounding left the first set without one
         largest = 1 + int(wanted[1:, word].argmax())
         wanted[largest, word] -= 1 - wanted[0, word]
         wanted[0, word] = 1
@@ -121,25 +111,21 @@ def target_counts(word_counts: NDArray[np.int64], fractions: tuple[float, ...]) 
 def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec) -> Division:
     """Divide clips into train, validation and test sets.
 
-    Groups are dealt out whole, the largest first and otherwise in random order, each to the set whose word counts it
-    brings closest to their targets (Sechidis et al., "On the stratification of multi-label data", ECML 2011, deal in
-    the same spirit). Where every group is one clip the targets are met exactly.
+    Whole groups are assigned, the largest first and otherwise in random order, each to the set whose word counts it
+    brings closest to their targets, in the spirit of Sechidis et al., "On the stratification of multi-label data"
+    (ECML 2011). If every group is one clip, the targets are met exactly.
 
     Parameters
     ----------
     labels : int8 array, shape (clips,)
     groups : int64 array, shape (clips,)
-        Numbers from 0; clips of one number never part.
+        Group number of each clip, from 0; a group stays in one set.
     spec : SplitSpec
-
-    Returns
-    -------
-    Division
 
     Raises
     ------
     InputError
-        If a set comes out empty, or without a clip of a word that the source has.
+        If a set would be empty, or lack a word that the source has.
     """
     for name, fraction in zip(SETS, spec.fractions, strict=True):
         if round(fraction * len(labels)) == 0:
@@ -163,7 +149,6 @@ def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec)
         chosen[group] = best
         missing[best] -= words
     _fill_gaps(group_words, chosen)
-    _check(group_words, chosen)
     set_of_clip = chosen[groups]
     return Division(
         rows={name: rng.permutation(np.flatnonzero(set_of_clip == number)) for number, name in enumerate(SETS)},
@@ -172,8 +157,14 @@ def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec)
 
 
 def _fill_gaps(group_words: NDArray[np.int64], chosen: NDArray[np.int64]) -> None:
-    """Give a set that lacks a word the smallest group with it that another set can spare."""
-    for number in range(len(SETS)):
+    """Give a set that lacks a word the smallest group with that word whose own set keeps all its words without it.
+
+    Raises
+    ------
+    InputError
+        If there is no such group.
+    """
+    for number, name in enumerate(SETS):
         for word in np.flatnonzero(group_words.sum(axis=0)):
             if group_words[chosen == number, word].any():
                 continue
@@ -182,15 +173,10 @@ def _fill_gaps(group_words: NDArray[np.int64], chosen: NDArray[np.int64]) -> Non
                 if (left[group_words[group] > 0] > 0).all():
                     chosen[group] = number
                     break
-
-
-def _check(group_words: NDArray[np.int64], chosen: NDArray[np.int64]) -> None:
-    for number, name in enumerate(SETS):
-        got = group_words[chosen == number].sum(axis=0)
-        for word in np.flatnonzero((got == 0) & (group_words.sum(axis=0) > 0)):
-            clips, in_groups = group_words[:, word].sum(), np.count_nonzero(group_words[:, word])
-            raise InputError(
-                f"the word {WORDS[word]!r} has too few clips to split: its {clips} clips lie in {in_groups} groups "
-                f"(speakers or copies, which stay together) and none is left for the {name} set; expected at least one "
-                f"clip in each of {', '.join(SETS)}, so bring more clips or speakers of it or change split.seed"
-            )
+            else:
+                clips, in_groups = group_words[:, word].sum(), np.count_nonzero(group_words[:, word])
+                raise InputError(
+                    f"the word {WORDS[word]!r} has too few clips to split: its {clips} clips lie in {in_groups} groups "
+                    f"(speakers or copies, which stay together) and none is left for the {name} set; expected at least "
+                    f"one clip in each of {', '.join(SETS)}, so bring more clips or speakers of it or change split.seed"
+                )

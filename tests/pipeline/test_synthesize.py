@@ -51,11 +51,14 @@ def test_words_are_spoken_and_silence_is_not(project: Project) -> None:
     assert np.median(burst[labels == "silence"]) < 3
 
 
-def test_more_speakers_than_there_are_voices(project: Project) -> None:
+def test_more_clips_than_voices_are_refused(project: Project) -> None:
     project.set(**{"synthesize.clips": 199_000})
     done = project.stage("synthesize")
     assert done.code == 2
-    assert "synthesize.clips asks for 16584 speakers, and the synthesiser has " in done.err
+    assert (
+        "synthesize.clips in params.yaml is 199000; expected a whole number, at least 12 and at most 150,000"
+        in done.err
+    )
 
 
 def test_a_file_that_it_did_not_write_stays(project: Project) -> None:

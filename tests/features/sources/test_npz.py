@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from features.corpus import CLIP_SAMPLES, WORDS
 from features.errors import InputError
-from features.sources.npz import Source, encode_labels, open_source, write_npz
+from features.sources.npz import Source, encode_labels, open_source
+from features.sources.npz_writer import write_npz
 
 
 def save(path: Path, *, compressed: bool = False, **arrays: np.ndarray) -> Path:
@@ -36,17 +37,13 @@ def test_reads_rows_and_blocks_as_numpy_would(tmp_path: Path, arrays: dict[str, 
         assert [WORDS[label] for label in source.labels] == arrays["label_vals"][:, 0].tolist()
     everything, source = read_all(path)
     np.testing.assert_array_equal(everything, arrays["wav_vals"])
-    assert source.notes == []
+    assert source.warnings == []
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_only_what_is_compressed_is_copied_and_only_when_it_is_wanted(
-    tmp_path: Path, arrays: dict[str, np.ndarray], compressed: bool
-) -> None:
+def test_only_compressed_samples_are_copied(tmp_path: Path, arrays: dict[str, np.ndarray], compressed: bool) -> None:
     path = save(tmp_path / "a.npz", compressed=compressed, **arrays)
-    with open_source(path, tmp_path / "inflated") as source:
-        assert not (tmp_path / "inflated").exists()
-        source.read(np.array([3]))
+    with open_source(path, tmp_path / "inflated"):
         assert (tmp_path / "inflated").exists() is compressed
 
 
@@ -60,26 +57,30 @@ def test_a_file_that_is_cut_short_while_it_is_read_is_refused(tmp_path: Path, ar
                 read()
 
 
-def test_labels_may_be_flat_or_bytes(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_text_may_be_flat_or_utf_8(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     flat = arrays["label_vals"][:, 0].astype("S")
-    _, source = read_all(save(tmp_path / "a.npz", wav_vals=arrays["wav_vals"], label_vals=flat))
-    assert source.groups is None
+    path = save(tmp_path / "a.npz", wav_vals=arrays["wav_vals"], label_vals=flat)
+    assert read_all(path)[1].groups is None
+    names = np.array(["Jürgen".encode()] * len(flat))
+    _, source = read_all(save(tmp_path / "a.npz", wav_vals=arrays["wav_vals"], label_vals=flat, group_vals=names))
+    assert source.groups is not None
+    assert set(source.groups) == {"Jürgen"}
     assert [WORDS[label] for label in source.labels] == arrays["label_vals"][:, 0].tolist()
 
 
-def test_int16_is_scaled_and_said(tmp_path: Path) -> None:
+def test_int16_is_scaled_with_a_warning(tmp_path: Path) -> None:
     made = make_arrays(1)
     made["wav_vals"] = np.full((12, CLIP_SAMPLES), -32768, np.int16)
     everything, source = read_all(save(tmp_path / "a.npz", **made))
     assert everything.dtype == np.float32
     assert (everything == -1).all()
-    assert "int16" in source.notes[0]
+    assert "int16" in source.warnings[0]
 
 
-def test_float64_in_range_is_rounded_and_said(tmp_path: Path) -> None:
+def test_float64_in_range_is_rounded_with_a_warning(tmp_path: Path) -> None:
     made = make_arrays(1)
     _, source = read_all(save(tmp_path / "a.npz", **{**made, "wav_vals": made["wav_vals"].astype(np.float64)}))
-    assert "float64" in source.notes[0]
+    assert "float64" in source.warnings[0]
 
 
 def wave(**changes: object) -> dict[str, np.ndarray]:
@@ -94,7 +95,7 @@ BAD_ARRAYS = [
     (wave(label_vals=None), "no array label_vals"),
     (wave(wav_vals=np.zeros((12, 16000), np.float32)), r"shape \(12, 16000\); expected \(clips, 8000\)"),
     (wave(wav_vals=np.zeros(8000, np.float32)), r"shape \(8000,\)"),
-    (wave(wav_vals=np.zeros((0, 8000), np.float32)), "no clips"),
+    (wave(wav_vals=np.zeros((0, 8000), np.float32)), r"shape \(0, 8000\); expected \(clips, 8000\), at least one"),
     (wave(wav_vals=np.zeros((11, 8000), np.float32)), r"differ in length: wav_vals has 11 clips.*\(12, 1\)"),
     (wave(group_vals=np.array(["ann", "bob"])), "differ in length"),
     (wave(wav_vals=np.zeros((12, 8000), np.int32)), "int32, whose scale is ambiguous"),
@@ -107,7 +108,7 @@ BAD_ARRAYS = [
 
 
 @pytest.mark.parametrize(("made", "sentence"), BAD_ARRAYS)
-def test_bad_arrays_are_refused_in_words(tmp_path: Path, made: dict[str, np.ndarray], sentence: str) -> None:
+def test_bad_arrays_are_refused(tmp_path: Path, made: dict[str, np.ndarray], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         read_all(save(tmp_path / "a.npz", **made))
 
@@ -164,7 +165,7 @@ def test_a_flipped_sample_is_found(tmp_path: Path, arrays: dict[str, np.ndarray]
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_any_flipped_bit_of_what_describes_the_arrays_gets_a_sentence(tmp_path: Path, compressed: bool) -> None:
-    """Headers are read as Python and zips have many features; whatever their readers make of it is said in words."""
+    """Headers are read as Python and zips have many features: every error of their readers becomes a sentence."""
     path = save(tmp_path / "a.npz", compressed=compressed, **make_arrays(1))
     good = path.read_bytes()
     places = [*range(200), *range(len(good) - 400, len(good))]
@@ -176,7 +177,7 @@ def test_any_flipped_bit_of_what_describes_the_arrays_gets_a_sentence(tmp_path: 
             read_all(path)
 
 
-def test_a_member_that_is_no_array(tmp_path: Path) -> None:
+def test_a_member_that_is_not_an_array(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("wav_vals.npy", b"hello")
     with pytest.raises(InputError, match="damaged"):
@@ -194,7 +195,7 @@ def test_a_member_shorter_than_its_header_promises(tmp_path: Path) -> None:
 
 def test_unknown_words_are_named_counted_and_placed() -> None:
     words = np.array(["yes", "maybe", "no", "maybe", "Yes"])
-    with pytest.raises(InputError, match=r"'Yes' in 1 clips \(rows 4\); 'maybe' in 2 clips \(rows 1, 3\)"):
+    with pytest.raises(InputError, match=r"'Yes' in 1 clips \(rows 4\), 'maybe' in 2 clips \(rows 1, 3\)"):
         encode_labels(Path("a.npz"), words)
 
 

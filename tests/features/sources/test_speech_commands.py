@@ -33,7 +33,7 @@ def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 @pytest.fixture(params=["archive", "archive with ./", "folder"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The same recordings, packed and unpacked, among files that are none."""
+    """The same recordings, packed and unpacked, among other files."""
     files = {name: wav(*tone) for name, tone in TONES.items()} | {"README.md": b"read me", "yes/notes.txt": b"x"}
     if request.param == "folder":
         for name, content in files.items():
@@ -117,7 +117,7 @@ def test_paths_in_an_archive_are_not_trusted(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_bad_sources_are_refused_in_words(tmp_path: Path) -> None:
+def test_bad_sources_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         list(read_recordings(tmp_path / "none"))
     (tmp_path / "text.tar.gz").write_text("no archive at all")

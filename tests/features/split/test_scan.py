@@ -25,7 +25,7 @@ def test_equal_clips_and_only_they_have_equal_digests() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_no_numbers_are_refused_with_their_rows(value: float) -> None:
+def test_nan_and_infinity_are_refused_with_their_rows(value: float) -> None:
     made = clips()
     made[[2, 5], 100] = value
     with pytest.raises(InputError, match=r"2 of 6 clips .*rows 2, 5"):

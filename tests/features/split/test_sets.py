@@ -75,7 +75,7 @@ def test_speakers_without_common_copies_are_the_groups() -> None:
     groups = join_groups(speakers, digests)
     np.testing.assert_array_equal(groups, np.unique(speakers, return_inverse=True)[1])
     copied = digests.copy()
-    copied[np.flatnonzero(speakers == speakers[0])[1]] = copied[0]  # a copy by the same speaker links nobody
+    copied[np.flatnonzero(speakers == speakers[0])[1]] = copied[0]  # a copy by the same speaker links no other
     np.testing.assert_array_equal(join_groups(speakers, copied), groups)
 
 
@@ -95,7 +95,7 @@ def test_without_speakers_copies_are_groups() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_editing_a_clip_moves_no_other(known: bool) -> None:
-    """Else one edited clip would deal out all clips anew, and every feature would be computed again."""
+    """Else one edited clip would assign all clips anew, and every feature would be computed again."""
     rng = np.random.default_rng(0)
     labels = labels_of(50)
     speakers = np.array([f"s{number}" for number in rng.integers(90, size=len(labels))]) if known else None
