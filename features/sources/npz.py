@@ -9,8 +9,10 @@ The layouts are documented in NumPy's ``numpy.lib.format`` and PKWARE's APPNOTE,
 
 import errno
 import io
+import lzma
 import os
 import shutil
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -28,7 +30,17 @@ from features.errors import InputError
 
 BLOCK_CLIPS = 512
 COPY_BYTES = 1 << 22
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, SyntaxError, tokenize.TokenError)
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    SyntaxError,
+    tokenize.TokenError,
+)
 """What zipfile and numpy.lib.format raise for damage, besides an ``OSError`` for a place outside the file."""
 LISTED = 5
 """How many rows or words an error names before it only counts."""
