@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from features.build import fill
 from features.errors import InputError
 from features.featurize import attributes_of, begin
 from features.fingerprint import Version
@@ -17,15 +18,15 @@ from features.sources.npz import open_source
 from features.spectrogram import FeatureSpec
 from features.split.division import divide_source
 from features.split.sets import SETS, SplitSpec
-from features.store.cache import ShardCache
+from features.split.write import write_set
+from features.store.cache import ShardCache, link
 from features.store.layout import StoreSpec
 from features.store.manifest import NAME as MANIFEST
 from features.store.manifest import Manifest, ManifestError
 from features.store.publish import scratch
 from features.store.reader import WaveformStore, attributes_in, files_in
-from features.store.shard import Checksum, checksum
-from features.store.verify import verify
-from features.store.writer import ClipColumns, StoreWriter, create_waveform_store
+from features.store.shard import checksum
+from features.store.writer import StoreWriter
 
 
 def strays_of(store: Path) -> Path:
@@ -55,8 +56,8 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
         If the waveforms are others or damaged, or a shard does not come out as it was recorded.
     """
     source = WaveformStore.open(waveforms)
-    with scratch(path) as aside:
-        with _understanding(path):
+    with scratch(path) as anew:
+        with _parsing(path):
             attributes = _attributes(path)
             source_digest = attributes["source_digest"]
             spec = msgspec.convert(attributes["features"], FeatureSpec)
@@ -67,14 +68,15 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
                 f"{waveforms} holds other clips than {path} was computed from; expected the same, so run dvc repro "
                 "instead"
             )
-        expected = attributes_of(source, spec, layout, made_by)
-        if {**expected, "clips": source.clips} != attributes:
+        if {**attributes_of(source, spec, layout, made_by), "clips": source.clips} != attributes:
             raise InputError(f"what {path} says of itself contradicts itself; delete it and run dvc repro")
-        anew, tasks = begin(source, aside, spec, layout, made_by, cache)
-        return _mend(path, anew, lambda number: tasks[number].run().checksum)
+        store, tasks = begin(source, anew, spec, layout, made_by, cache)
+        intact = _take_intact(path, store)
+        fill(store, [task for task in tasks if task.number not in intact], workers=1)
+        return _replace_damaged(path, anew)
 
 
-def repair_waveforms(path: Path, npz: Path, advance: Callable[[int], None]) -> list[str]:
+def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable[[int], None]) -> list[str]:
     """Take broken shards of a waveform store from the npz again.
 
     Parameters
@@ -83,6 +85,7 @@ def repair_waveforms(path: Path, npz: Path, advance: Callable[[int], None]) -> l
         A waveform store under the name of its set.
     npz : Path
         The file that it was split from.
+    cache : ShardCache
     advance : callable
         Told the number of clips of each block of the npz that was looked at.
 
@@ -98,31 +101,23 @@ def repair_waveforms(path: Path, npz: Path, advance: Callable[[int], None]) -> l
     """
     if path.stem not in SETS:
         raise InputError(f"{path} is not named after a set; expected one of {', '.join(SETS)}, so rename it")
-    inflated = path.with_name("samples")
-    with scratch(inflated) as samples, open_source(npz, samples) as source, scratch(path) as aside:
-        with _understanding(path):
+    with scratch(path.with_name("samples")) as samples, open_source(npz, samples) as source, scratch(path) as anew:
+        with _parsing(path):
             attributes = _attributes(path)
-            digest, split = attributes["digest"], attributes["split"]
-            spec = msgspec.convert(split, SplitSpec)
+            digest = attributes["digest"]
+            spec = msgspec.convert(attributes["split"], SplitSpec)
         divided = divide_source(npz, source, spec, advance)
         if divided.fingerprint_of(path.stem) != digest:
             raise InputError(
                 f"{npz} holds other clips than {path} was split from; expected the same, so run dvc repro instead"
             )
-        rows = divided.division.rows[path.stem]
-        columns = ClipColumns(divided.labels_of(path.stem), rows, divided.digests_of(path.stem))
-        anew = create_waveform_store(aside, columns, digest, split)
-
-        def copy(number: int) -> Checksum:
-            start, stop = anew.shards[number]
-            return anew.write(number, source.read(rows[start:stop]))
-
-        return _mend(path, anew, copy)
+        write_set(anew, path.stem, source, divided, spec, cache, workers=1)
+        return _replace_damaged(path, anew)
 
 
 @contextmanager
-def _understanding(path: Path) -> Iterator[None]:
-    """Turn what a store says of itself and nobody can make sense of into a sentence."""
+def _parsing(path: Path) -> Iterator[None]:
+    """Turn attributes that cannot be parsed into a sentence."""
     try:
         yield
     except (KeyError, TypeError, ValueError):
@@ -130,7 +125,7 @@ def _understanding(path: Path) -> Iterator[None]:
 
 
 def _attributes(path: Path) -> dict[str, Any]:
-    """What a store says of itself, from whichever of its two records is unharmed."""
+    """How a store describes itself: from its manifest, or from zarr.json if the manifest is damaged."""
     try:
         return Manifest.read(path).attributes
     except ManifestError:
@@ -144,49 +139,60 @@ def _attributes(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _mend(path: Path, anew: StoreWriter, compute: Callable[[int], Checksum]) -> list[str]:
-    """Put right what is wrong with a store, file by file, each in one step.
-
-    ``anew`` is the same store on the same file system, all but its shards; ``compute`` puts a shard into it.
-    """
-    unlinked: list[str] = []
+def _manifest(path: Path) -> Manifest | None:
     try:
-        recorded = Manifest.read(path)
+        return Manifest.read(path)
     except ManifestError:
-        recorded = None
+        return None
+
+
+def _take_intact(path: Path, store: StoreWriter) -> set[int]:
+    """Link shards that are as the manifest records them into the new store; which they are."""
+    recorded = _manifest(path)
+    intact = set()
+    for number, expected in enumerate(recorded.shards if recorded else ()):
+        shard = path / store.shard_name(number)
+        if shard.is_file() and not shard.parent.is_symlink() and checksum(shard) == expected:
+            link(shard, store.shard_path(number))
+            store.add_shard(number, expected)
+            intact.add(number)
+    return intact
+
+
+def _replace_damaged(path: Path, anew: Path) -> list[str]:
+    """Make a damaged store the same as a new one, file by file, each in one step.
+
+    Returns
+    -------
+    list of str
+        Files that were replaced, or moved out because they do not belong there.
+
+    Raises
+    ------
+    InputError
+        If a file came out differently from what the damaged store recorded; nothing is changed then.
+    """
+    made, recorded = Manifest.read(anew), _manifest(path)
+    if recorded:
+        differing = [name for name, known in made.files.items() if recorded.files.get(name) != known]
+        differing += [str(number) for number, known in enumerate(made.shards) if recorded.shards[number] != known]
+        if differing:
+            raise _unrepeatable(path, differing[0])
+    changed = []
     for name in files_in(path):
         if (path / name).is_dir():  # a link to a folder elsewhere, which stays
             (path / name).unlink()
-            unlinked.append(name)
-    faulty = {fault.name for fault in verify(path, workers=1).faults}  # as things stand now that nobody else is at it
-    suspects = []
-    for number in range(len(anew.shards)):
-        name = anew.shard_name(number)
-        if recorded and name not in faulty:
-            anew.add_shard(number, recorded.shards[number])
-            continue
-        computed = compute(number)
-        if recorded and computed != recorded.shards[number]:
-            raise _unrepeatable(path, name)
-        anew.add_shard(number, computed)
-        suspects.append(name)
-    anew.finalize()
-    small = anew.small_files
-    if recorded:
-        for name in faulty & small.keys():
-            if small[name] != recorded.files[name]:
-                raise _unrepeatable(path, name)
-        suspects += faulty & small.keys()
-    else:
-        suspects += [*small, MANIFEST]
-    belonging = {*small, MANIFEST, *map(anew.shard_name, range(len(anew.shards)))}
-    unexpected = [name for name in files_in(path) if name not in belonging]
-    for name in unexpected:
-        _move_out(path, name)
-    changed = [name for name in suspects if _differ(anew.path / name, path / name)]
-    for name in changed:
-        _replace(anew.path / name, path / name)
-    return sorted([*unlinked, *unexpected, *changed])
+            changed.append(name)
+    wanted = files_in(anew)
+    for name in files_in(path):
+        if name not in wanted:
+            _move_out(path, name)
+            changed.append(name)
+    for name in wanted:
+        if not (path / name).is_file() or checksum(anew / name) != checksum(path / name):
+            _replace(anew / name, path / name)
+            changed.append(name)
+    return sorted(changed)
 
 
 def _unrepeatable(path: Path, name: str) -> InputError:
@@ -194,10 +200,6 @@ def _unrepeatable(path: Path, name: str) -> InputError:
         f"{name} of {path} came out with other bytes than were recorded; another processor or library makes it "
         f"differently, so delete {path} and run dvc repro"
     )
-
-
-def _differ(first: Path, second: Path) -> bool:
-    return not second.is_file() or checksum(first) != checksum(second)
 
 
 def _move_out(store: Path, name: str) -> None:

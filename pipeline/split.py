@@ -1,30 +1,21 @@
 """Stage ``split``: divide the clips of the npz into three sets, before anything is computed from them."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from features.build import Outcome, fill, tasks_of
 from features.corpus import word_counts
-from features.errors import InputError
-from features.fingerprint import settings_hash, shard_key, waveform_version
 from features.sources.npz import Source, open_source
 from features.split.division import Divided, divide_source
-from features.split.scan import count_duplicates, digests_of
+from features.split.scan import count_duplicates
 from features.split.sets import SETS, SplitSpec
-from features.store.cache import ShardCache
-from features.store.layout import WAVEFORM_LAYOUT, shard_ranges
+from features.split.write import changed, write_set
 from features.store.publish import publish, scratch
-from features.store.writer import ClipColumns, create_waveform_store
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.shell.params import DataSpec, read_section, refuse_edited_settings
-from pipeline.shell.progress import Advance, progress
+from pipeline.shell.progress import progress
 from pipeline.shell.stage import default_workers, note, note_waiting, refuse_edited_code, run, say
 
 FOLDER = Path("data/split")
@@ -56,10 +47,11 @@ def main(
             progress("splitting", source.clips) as advance,
         ):
             outcomes = [
-                _write_set(aside, name, source, divided, spec, cache, workers, advance)
+                write_set(aside, name, source, divided, spec, cache, workers=workers, advance=advance)
                 for name, aside in zip(SETS, asides, strict=True)
             ]
-            _refuse_change(source)
+            if not source.is_unchanged:
+                raise changed(source)
             metrics.write_text(json.dumps(_summary(source, divided), indent=2) + "\n")
             refuse_edited_settings({"data": data, "split": spec})
             refuse_edited_code()
@@ -71,39 +63,6 @@ def main(
         f"split: {source.clips} clips in {sum(division.groups.values())} groups, {reused.count(False)} shards written, "
         f"{reused.count(True)} reused -> {sizes}"
     )
-
-
-def _refuse_change(source: Source) -> None:
-    if not source.is_unchanged:
-        raise InputError(f"{source.path} changed while it was being split; run this again when nobody writes to it")
-
-
-def _write_set(
-    path: Path,
-    name: str,
-    source: Source,
-    divided: Divided,
-    spec: SplitSpec,
-    cache: ShardCache,
-    workers: int,
-    advance: Advance,
-) -> list[Outcome]:
-    """Write a set, taking from the cache what is there."""
-    rows = divided.division.rows[name]
-    columns = ClipColumns(divided.labels_of(name), rows, divided.digests_of(name))
-    store = create_waveform_store(path, columns, divided.fingerprint_of(name), msgspec.to_builtins(spec))
-    settings = settings_hash(WAVEFORM_LAYOUT, waveform_version())
-
-    def read(start: int, stop: int) -> Iterator[NDArray[np.float32]]:
-        waves = source.read(rows[start:stop])
-        # Else a file that changes meanwhile would leave its samples in the cache, under the name of others.
-        if digests_of(waves).tobytes() != columns.digests[start:stop].tobytes():
-            raise InputError(f"{source.path} changed while it was being split; run this again when nobody writes to it")
-        for first, end in shard_ranges(stop - start, WAVEFORM_LAYOUT.chunk_clips):
-            yield waves[first:end]
-
-    keys = [shard_key(settings, columns.digests[start:stop]) for start, stop in store.shards]
-    return fill(store, tasks_of(store, keys, cache, read), workers=workers, advance=advance)
 
 
 def _summary(source: Source, divided: Divided) -> dict[str, Any]:

@@ -86,9 +86,10 @@ def command(
 
 
 def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list[str]:
+    cache = shard_cache(cache_folder, store)
     if array_in(store) == "features":
         waveforms = source or store.absolute().parent.parent / "split" / store.name
-        return repair_features(store, waveforms, shard_cache(cache_folder, store))
+        return repair_features(store, waveforms, cache)
     npz = source or Path(read_section("data", DataSpec).npz)
     with progress("examining", None) as advance:
-        return repair_waveforms(store, npz, advance)
+        return repair_waveforms(store, npz, cache, advance)
