@@ -17,7 +17,10 @@ from typing import Any, Self
 from features.errors import InputError
 
 READ_BYTES = 1 << 20
-OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+XZ = b"\xfd7zXZ\x00"
+XZ_CHECK = 7
+"""Byte of an xz stream whose lower half names its checksum, 0 for none; see the .xz file format, section 2.1.1.2."""
+OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, XZ: lzma.open}
 """First bytes of a compressed file: how to open it."""
 UNREADABLE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, ValueError)
 """What decompressors and ``tarfile`` raise for damage, besides an ``OSError`` without a number."""
@@ -63,9 +66,9 @@ def read_archive(
         after the last one was yielded.
     """
     with source.open("rb") as file:
-        start = file.read(max(map(len, OPENERS)))
+        start = file.read(XZ_CHECK + 1)
     opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), open)
-    if opener is open:
+    if opener is open or (start.startswith(XZ) and not start[XZ_CHECK] & 0x0F):
         warn(f"{source} carries no checksum, so damage to the sound in it cannot be found")
     try:
         with opener(source, "rb") as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictHeader) as archive:

@@ -147,3 +147,11 @@ def test_members_that_are_not_read_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "s.tar.gz").write_bytes(PACK["tar.gz"](TAR))
     texts = list(read_archive(tmp_path / "s.tar.gz", lambda member: member.name.endswith(".txt")))
     assert texts == [(f"yes/{clip}.txt", b"read me") for clip in range(CLIPS)]
+
+
+def test_an_xz_without_checksum_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "s.tar.xz"
+    path.write_bytes(lzma.compress(TAR, check=lzma.CHECK_NONE))
+    assert sounds(path)[1] == [f"{path} carries no checksum, so damage to the sound in it cannot be found"]
+    path.write_bytes(lzma.compress(TAR))
+    assert sounds(path)[1] == []
