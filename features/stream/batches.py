@@ -1,7 +1,8 @@
-"""Streaming: a feature store as batches of tf.data. Memory is a few windows of chunks, however many clips there are."""
+"""Batches of a feature store for tf.data. Memory is a few windows of chunks, however many clips the store holds."""
 
+import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,23 @@ from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.store.reader import FeatureStore
-from features.stream.order import Order, clips_of, rows_of
+from features.stream.order import Order, clips_of
 
 WINDOW_CHUNKS = 16
-"""Chunks in a window: 512 clips or 34 MB of the default features."""
-READERS = 2
-"""Windows that are read at once."""
+"""Chunks in a shuffle window: 512 clips or 34 MB of the default features."""
 PREFETCH = 4
-"""Batches that are ready before they are asked for."""
+"""Batches that tf.data prepares ahead of the consumer."""
+
+Window = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Chunks to read, and the order of their clips: positions in :func:`clips_of` of these chunks."""
 
 
 def training_batches(path: Path, batch_size: int, seed: int, *, first_batch: int = 0) -> tf.data.Dataset:
     """Stream a store forever in shuffled batches of one fixed size.
 
-    Each epoch shuffles the order of all chunks, then the clips within windows of 16 chunks. Clips that do not fill a
-    batch at the end of an epoch open the next one, so that each comes equally often and no batch is partial. Every
-    chunk is held against its checksum.
+    Each epoch shuffles the order of all chunks, then the clips within windows of 16 chunks. Clips left over at the end
+    of an epoch start the first batch of the next, so every clip comes equally often and no batch is partial. Every
+    chunk is compared with its checksum.
 
     Parameters
     ----------
@@ -37,51 +39,51 @@ def training_batches(path: Path, batch_size: int, seed: int, *, first_batch: int
     seed : int
         Same seed, same batches.
     first_batch : int
-        How many batches of the stream to leave out, which costs nothing.
+        Number of the batch to start at, to resume a training. Earlier batches are not read.
 
     Returns
     -------
     tf.data.Dataset
-        Endless, of (features, label): (batch, frequency, time, 1) of the store's type, float32 or float16, and int64
+        Endless, of (features, label): (batch, frequency, time, 1) of the store's dtype, float32 or float16, and int64
         (batch,).
 
     Raises
     ------
     InputError
-        If there is no feature store, or it is damaged. TensorFlow makes damage that is found while streaming an error
-        of its own: see :func:`damage_as_input_error`.
+        If there is no feature store, or it is damaged. TensorFlow wraps damage found while streaming in an error of its
+        own: see :func:`damage_as_input_error`.
     """
     store = FeatureStore.open(path)
     order = Order(store.clips, store.chunk_clips, WINDOW_CHUNKS, seed)
     first, skipped = order.find(first_batch * batch_size)
 
-    def window(number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        chunks, permutation = order.window(number)
-        return chunks, permutation[skipped if number == first else 0 :]
+    def windows() -> Iterator[Window]:
+        chunks, permutation = order.window(first)
+        yield chunks, permutation[skipped:]
+        yield from map(order.window, itertools.count(first + 1))
 
-    windows = _read(store, tf.data.Dataset.counter(first), window)
-    return windows.rebatch(batch_size, drop_remainder=True).prefetch(PREFETCH)
+    return _batches(store, windows, batch_size, drop_remainder=True)
 
 
 def scoring_batches(path: Path, batch_size: int) -> tf.data.Dataset:
-    """Stream a store once, every clip in the order it lies, the last batch as short as it comes.
+    """Stream a store once, in the order of its clips; the last batch may be partial.
 
     Parameters, element types and errors are those of :func:`training_batches`.
     """
     store = FeatureStore.open(path)
 
-    def window(number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        chunks = np.arange(number * WINDOW_CHUNKS, min((number + 1) * WINDOW_CHUNKS, store.chunks))
-        return chunks, np.arange(len(clips_of(chunks, store.chunk_clips, store.clips)))
+    def windows() -> Iterator[Window]:
+        for start in range(0, store.chunks, WINDOW_CHUNKS):
+            chunks = np.arange(start, min(start + WINDOW_CHUNKS, store.chunks))
+            yield chunks, np.arange(len(clips_of(chunks, store.chunk_clips, store.clips)))
 
-    windows = _read(store, tf.data.Dataset.range(-(-store.chunks // WINDOW_CHUNKS)), window)
-    batches = windows.rebatch(batch_size, drop_remainder=False).prefetch(PREFETCH)
+    batches = _batches(store, windows, batch_size, drop_remainder=False)
     return batches.apply(tf.data.experimental.assert_cardinality(-(-store.clips // batch_size)))
 
 
 @contextmanager
 def damage_as_input_error() -> Iterator[None]:
-    """Raise damage that is found while streaming as the :class:`~features.errors.InputError` that it was."""
+    """Raise damage found while streaming as the original :class:`~features.errors.InputError`, not as TensorFlow's."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -91,29 +93,36 @@ def damage_as_input_error() -> Iterator[None]:
         raise InputError(sentence[1]) from None
 
 
-def _read(
-    store: FeatureStore,
-    numbers: tf.data.Dataset,
-    window: Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]],
+def _batches(
+    store: FeatureStore, windows: Callable[[], Iterable[Window]], batch_size: int, *, drop_remainder: bool
 ) -> tf.data.Dataset:
-    """Read windows by their numbers, each in one step off Python's main thread.
-
-    ``window`` gives the numbers of a window's chunks, and which of their clips to take, in order.
-    """
+    """Read windows one after the other, in a thread of tf.data, and cut them into batches."""
     labels = store.labels.astype(np.int64)
-    dtype, size = store.layout.dtype, store.chunk_clips
 
-    def read(number: np.int64) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        chunks, taken = window(int(number))
-        values = np.empty((len(chunks) * size, *store.shape), dtype)
-        for place, chunk in enumerate(chunks.tolist()):
-            store.read_chunk(chunk, values[place * size : (place + 1) * size])
-        rows = rows_of(chunks, size, store.clips)[taken]
-        clips = clips_of(chunks, size, store.clips)[taken]
-        return values[rows][..., np.newaxis], labels[clips]
+    def pieces() -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+        missing = batch_size  # clips until the next batch is full
+        for chunks, order in windows():
+            features = _read(store, chunks)
+            label = labels[clips_of(chunks, store.chunk_clips, store.clips)]
+            # Cut where batches end, so that rebatch copies only the batches that span two windows.
+            for clips in np.split(order, range(missing, len(order), batch_size)):
+                yield features[clips, ..., np.newaxis], label[clips]
+            missing = batch_size - (len(order) - missing) % batch_size
 
-    def load(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        features, label = tf.numpy_function(read, (number,), (tf.as_dtype(dtype), tf.int64))
-        return tf.ensure_shape(features, (None, *store.shape, 1)), tf.ensure_shape(label, (None,))
+    signature = (
+        tf.TensorSpec((None, *store.shape, 1), tf.as_dtype(store.layout.dtype)),
+        tf.TensorSpec((None,), tf.int64),
+    )
+    dataset = tf.data.Dataset.from_generator(pieces, output_signature=signature)
+    return dataset.rebatch(batch_size, drop_remainder=drop_remainder).prefetch(PREFETCH)
 
-    return numbers.map(load, num_parallel_calls=READERS, deterministic=True)
+
+def _read(store: FeatureStore, chunks: NDArray[np.int64]) -> NDArray[Any]:
+    """Read the clips of some chunks, chunk after chunk."""
+    size = store.chunk_clips
+    features: Any = np.empty((len(chunks) * size, *store.shape), store.layout.dtype)
+    end = 0
+    for chunk in chunks.tolist():
+        store.read_chunk(chunk, features[end : end + size])
+        end += min(size, store.clips - chunk * size)  # the next chunk overwrites the padding of a partial one
+    return features[:end]

@@ -1,8 +1,8 @@
-"""In which order clips are streamed: pure arithmetic on chunk numbers, a function of (seed, epoch) alone.
+"""The order of clips in the training stream: index arithmetic that depends on (seed, epoch) alone and opens no file.
 
-An epoch is every clip of a store once. Its chunks are shuffled and cut into windows, and the clips of a window are
-shuffled among themselves. Epochs follow one another without a gap, so that the clips that do not fill an epoch's last
-batch open the next epoch's first one, and each clip comes equally often.
+An epoch holds every clip of a store once. It shuffles the chunks, cuts them into windows, and shuffles the clips within
+a window. Epochs follow one another without a gap: clips left over at the end of an epoch start the first batch of the
+next, so every clip comes equally often.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Order:
     chunk_clips : int
         Clips in a chunk; the last one may hold fewer.
     window_chunks : int
-        Chunks that are read together, and whose clips are shuffled together.
+        Chunks in a shuffle window.
     seed : int
         Same seed, same order.
     """
@@ -44,14 +44,14 @@ class Order:
         return -(-self.chunks // self.window_chunks)
 
     def window(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """One window of the stream, numbered through all epochs.
+        """One shuffle window of the stream, numbered through all epochs.
 
         Returns
         -------
         chunks : int64 array
             Numbers of the chunks to read.
         permutation : int64 array
-            The order of their clips: positions among the clips of these chunks, chunk after chunk.
+            Order of their clips: positions in :func:`clips_of` of these chunks.
 
         Examples
         --------
@@ -65,17 +65,17 @@ class Order:
         return chunks, rng.permutation(len(clips_of(chunks, self.chunk_clips, self.clips)))
 
     def find(self, position: int) -> tuple[int, int]:
-        """Where a clip of the stream lies.
+        """Find the window that holds a position of the stream.
 
         Parameters
         ----------
         position : int
-            How many clips came before it, in all epochs.
+            Number of clips before it in the stream, over all epochs.
 
         Returns
         -------
         (int, int)
-            Number of its window, and how many clips of that window came before it.
+            Number of the window, and number of clips before the position in that window.
 
         Examples
         --------
@@ -104,31 +104,16 @@ def clips_of(chunks: NDArray[np.int64], chunk_clips: int, clips: int) -> NDArray
     >>> clips_of(np.array([2, 0]), chunk_clips=2, clips=5)
     array([4, 0, 1])
     """
-    numbers = _places_of(chunks, chunk_clips)
+    numbers = (chunks[:, np.newaxis] * chunk_clips + np.arange(chunk_clips)).reshape(-1)
     return numbers[numbers < clips]
 
 
-def rows_of(chunks: NDArray[np.int64], chunk_clips: int, clips: int) -> NDArray[np.int64]:
-    """Rows of those clips, in the same order, when whole chunks lie one after the other.
-
-    Examples
-    --------
-    >>> rows_of(np.array([2, 0]), chunk_clips=2, clips=5)
-    array([0, 2, 3])
-    """
-    return np.flatnonzero(_places_of(chunks, chunk_clips) < clips)
-
-
-def _places_of(chunks: NDArray[np.int64], chunk_clips: int) -> NDArray[np.int64]:
-    return (chunks[:, np.newaxis] * chunk_clips + np.arange(chunk_clips)).reshape(-1)
-
-
 def again_together(clips: int, chunk_clips: int, window_chunks: int, batch_clips: int) -> float:
-    """Probability that two clips which share a batch in one epoch share one in the next.
+    """Probability that two clips that share a batch in one epoch share one again in the next.
 
-    They share a window then. If they share a chunk as well they always will, else their chunks must meet again. A full
-    shuffle, which is a window of all chunks of one clip, gives ``(batch_clips - 1) / (clips - 1)``. Batches that lie in
-    two windows, and a last chunk that is short, are left out of account.
+    Clips of one chunk always share a window; clips of different chunks do so only if their chunks meet again. A full
+    shuffle gives ``(batch_clips - 1) / (clips - 1)``. The formula ignores batches that span two windows and the short
+    last chunk.
 
     Examples
     --------
@@ -136,7 +121,7 @@ def again_together(clips: int, chunk_clips: int, window_chunks: int, batch_clips
     (0.00436, 0.00077)
     """
     chunks = -(-clips // chunk_clips)
-    others = window_chunks * chunk_clips - 1  # in the window of a clip
+    others = window_chunks * chunk_clips - 1  # in the window of one clip
     in_chunk = (chunk_clips - 1) / others
     in_window = in_chunk + (1 - in_chunk) * (window_chunks - 1) / max(1, chunks - 1)
     return in_window * (batch_clips - 1) / others

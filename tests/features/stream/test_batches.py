@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -29,16 +30,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_store(tmp_path_factory.mktemp("features") / "train.zarr", "none")
 
 
-def make_store(path: Path, codec: str) -> Path:
-    """Features that name their own clip, labels that follow from it."""
+def make_store(path: Path, codec: str, shape: tuple[int, int] = (2, 3)) -> Path:
+    """A store where every feature value is the clip's number, and the label is that number modulo 12."""
     layout = msgspec.convert({"dtype": "float16", "chunk_clips": 32, "shard_clips": 128, "codec": codec}, StoreSpec)
     clips = np.arange(CLIPS)
-    axes = FeatureAxes(np.arange(2.0), np.arange(3.0))
+    axes = FeatureAxes(np.arange(shape[0], dtype=float), np.arange(shape[1], dtype=float))
     columns = ClipColumns((clips % 12).astype(np.int8), clips, np.zeros((CLIPS, 16), np.uint8))
     made = create_feature_store(path, axes, layout, columns, {"store": msgspec.to_builtins(layout)})
     for number, (start, stop) in enumerate(made.shards):
-        made.write(number, np.broadcast_to(clips[start:stop, None, None], (stop - start, 2, 3)))
-    made.finalize()
+        made.write(number, np.broadcast_to(clips[start:stop, None, None], (stop - start, *shape)))
+    made.seal()
     return path
 
 
@@ -46,8 +47,9 @@ def take(path: Path, batches: int, seed: int = 0) -> list[tuple[np.ndarray, np.n
     return list(training_batches(path, 32, seed).take(batches).as_numpy_iterator())
 
 
-def test_scoring_gives_every_clip_in_order_with_its_label(store: Path) -> None:
-    batches = scoring_batches(store, 64)
+@pytest.mark.parametrize("codec", ["none", "lz4"])
+def test_scoring_gives_every_clip_in_order_with_its_label(tmp_path: Path, codec: str) -> None:
+    batches = scoring_batches(make_store(tmp_path / "test.zarr", codec), 64)
     for _ in range(2):  # a second pass gives the same
         got = list(batches.as_numpy_iterator())
         assert [len(labels) for _, labels in got] == [64] * 17 + [12]
@@ -55,7 +57,7 @@ def test_scoring_gives_every_clip_in_order_with_its_label(store: Path) -> None:
         np.testing.assert_array_equal(clips, np.arange(CLIPS))
         np.testing.assert_array_equal(np.concatenate([labels for _, labels in got]), np.arange(CLIPS) % 12)
         assert got[0][0].shape == (64, 2, 3, 1)
-        assert got[0][0].dtype == np.float16  # as it is stored: casting is the device's
+        assert got[0][0].dtype == np.float16  # as stored: the device casts
 
 
 def test_training_gives_every_clip_equally_often_in_whole_batches(store: Path) -> None:
@@ -79,25 +81,39 @@ def test_training_order_is_shuffled_anew_each_epoch_and_decided_by_the_seed(stor
 
 
 @pytest.mark.parametrize("first", [1, 16, 17, 34, 35, 100])
-def test_batches_can_be_left_out(store: Path, first: int) -> None:
+def test_training_resumes_at_any_batch(store: Path, first: int) -> None:
     whole = take(store, first + 5)[first:]
-    begun = list(training_batches(store, 32, 0, first_batch=first).take(5).as_numpy_iterator())
-    for (features, labels), (begun_features, begun_labels) in zip(whole, begun, strict=True):
-        np.testing.assert_array_equal(begun_features, features)
-        np.testing.assert_array_equal(begun_labels, labels)
+    resumed = list(training_batches(store, 32, 0, first_batch=first).take(5).as_numpy_iterator())
+    for (features, labels), (resumed_features, resumed_labels) in zip(whole, resumed, strict=True):
+        np.testing.assert_array_equal(resumed_features, features)
+        np.testing.assert_array_equal(resumed_labels, labels)
 
 
-@pytest.mark.parametrize("codec", ["none", "lz4"])
-def test_batches_stay_as_they_are_while_others_are_read(tmp_path: Path, codec: str) -> None:
-    """The memory of windows is used again, but never while somebody holds a batch of it."""
-    path = make_store(tmp_path / "train.zarr", codec)
-    kept = []
-    for features, labels in training_batches(path, 32, 0).take(150):
-        kept.append((features, labels))
-    for features, labels in kept:
-        clips = features.numpy()[:, 0, 0, 0].astype(int)
-        np.testing.assert_array_equal(labels, clips % 12)
-        assert (features.numpy() == clips[:, None, None, None]).all()
+@pytest.mark.parametrize("batch_size", [7, 30, 512, 600])
+def test_batch_size_changes_no_order(store: Path, batch_size: int) -> None:
+    order = Order(CLIPS, 32, WINDOW_CHUNKS, seed=0)
+    expected = []
+    for number in range(2 * order.windows):
+        chunks, permutation = order.window(number)
+        expected += clips_of(chunks, 32, CLIPS)[permutation].tolist()
+    got = list(training_batches(store, batch_size, 0).take(2 * CLIPS // batch_size).as_numpy_iterator())
+    assert {len(labels) for _, labels in got} == {batch_size}
+    clips = np.concatenate([features[:, 0, 0, 0] for features, _ in got])
+    np.testing.assert_array_equal(clips, expected[: len(clips)])
+
+
+def test_memory_is_a_few_windows(tmp_path: Path) -> None:
+    shape = (64, 64)
+    window_bytes = WINDOW_CHUNKS * 32 * np.prod(shape) * 2
+    batches = iter(training_batches(make_store(tmp_path / "train.zarr", "none", shape), 32, 0))
+    next(batches)
+    tracemalloc.start()
+    try:
+        for _ in range(10 * CLIPS // 32):
+            next(batches)
+        assert tracemalloc.get_traced_memory()[1] < 3 * window_bytes
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("batches", [training_batches, scoring_batches])
@@ -114,7 +130,7 @@ def test_damage_is_found_while_streaming(tmp_path: Path, batches: Callable[..., 
         list(damaged)
 
 
-def test_other_errors_of_tensorflow_stay_what_they_are() -> None:
+def test_other_tensorflow_errors_pass_through() -> None:
     with pytest.raises(tf.errors.InvalidArgumentError), damage_as_input_error():
         tf.reshape(tf.zeros(3), (2, 2))
 
@@ -124,10 +140,10 @@ BATCH = 32
 
 
 @pytest.fixture(scope="module")
-def dealt(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of a train set that was split from an npz sorted by word, and the clips of ten epochs in order.
+def shuffled(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a train set split from an npz sorted by word, and the clips of ten epochs in order.
 
-    Two words have as many clips as six of the others.
+    Two words have three times as many clips as each of the others.
     """
     folder = tmp_path_factory.mktemp("sorted")
     words = np.repeat(np.arange(12), np.where(np.arange(12) < 10, 500, 1500))
@@ -148,23 +164,23 @@ def dealt(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndar
 
 @pytest.mark.parametrize("clips_in_a_run", [BATCH, 1000])
 def test_words_are_mixed_as_a_full_shuffle_mixes_them(
-    dealt: tuple[np.ndarray, np.ndarray], clips_in_a_run: int
+    shuffled: tuple[np.ndarray, np.ndarray], clips_in_a_run: int
 ) -> None:
-    labels, epochs = dealt
+    labels, epochs = shuffled
     shares = np.bincount(labels, minlength=12) / len(labels)
     for clips in epochs:
         runs = labels[clips[: len(clips) // clips_in_a_run * clips_in_a_run]].reshape(-1, clips_in_a_run)
         counts = np.stack([np.bincount(run, minlength=12) for run in runs])
-        # Counts of clips drawn without putting back vary a little less than the test takes for granted.
+        # Finite population correction: the clips are drawn without replacement.
         statistic = ((counts - clips_in_a_run * shares) ** 2 / (clips_in_a_run * shares)).sum()
         finite = (len(labels) - clips_in_a_run) / (len(labels) - 1)
         p = chi2.sf(statistic / finite, len(runs) * 11)
         assert 1e-4 < p < 1 - 1e-4
 
 
-def test_clips_that_shared_a_batch_part_again(dealt: tuple[np.ndarray, np.ndarray]) -> None:
-    """Two clips of a chunk are always read together, so they meet oftener than in a full shuffle, and no oftener."""
-    _, epochs = dealt
+def test_clips_that_shared_a_batch_rarely_share_the_next(shuffled: tuple[np.ndarray, np.ndarray]) -> None:
+    """Clips of one chunk share a window in every epoch; the share of repeated pairs is what `again_together` gives."""
+    _, epochs = shuffled
     clips = epochs.shape[1]
     batch_of = np.empty_like(epochs)
     for epoch, order in enumerate(epochs):

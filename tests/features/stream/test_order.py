@@ -18,8 +18,8 @@ def test_windows_hold_every_chunk_once(chunks: int, window_chunks: int, sizes: l
     assert sorted(np.concatenate(read).tolist()) == list(range(chunks))
 
 
-def dealt(order: Order, windows: range) -> list[int]:
-    """Clips in the order in which these windows deal them out."""
+def stream(order: Order, windows: range) -> list[int]:
+    """Clips of these windows in the order of the stream."""
     clips = []
     for number in windows:
         chunks, places = order.window(number)
@@ -33,24 +33,24 @@ def dealt(order: Order, windows: range) -> list[int]:
 )
 def test_the_stream_can_be_begun_anywhere(clips: int, chunk: int, window: int, seed: int, at: st.DataObject) -> None:
     order = Order(clips, chunk, window, seed)
-    whole = dealt(order, range(3 * order.windows))
+    whole = stream(order, range(3 * order.windows))
     assert all(sorted(whole[start : start + clips]) == list(range(clips)) for start in range(0, 3 * clips, clips))
     position = at.draw(st.integers(0, 3 * clips - 1))
     first, skipped = order.find(position)
-    assert dealt(order, range(first, 3 * order.windows))[skipped:] == whole[position:]
+    assert stream(order, range(first, 3 * order.windows))[skipped:] == whole[position:]
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:
     def epoch(seed: int, number: int) -> tuple[int, ...]:
         order = Order(400, 8, 4, seed)
-        return tuple(dealt(order, range(number * order.windows, (number + 1) * order.windows)))
+        return tuple(stream(order, range(number * order.windows, (number + 1) * order.windows)))
 
     orders = [epoch(seed, number) for seed in (0, 1) for number in (0, 1)]
     assert len(set(orders)) == 4
     assert epoch(0, 0) == orders[0]
 
 
-def test_clips_of_two_windows_are_dealt_differently() -> None:
+def test_two_windows_have_different_permutations() -> None:
     order = Order(400, 8, 4, 0)
     assert order.window(0)[1].tolist() != order.window(1)[1].tolist()
     assert sorted(order.window(0)[1].tolist()) == list(range(32))
