@@ -39,7 +39,7 @@ def make_store(path: Path, codec: str, shape: tuple[int, int] = (2, 3)) -> Path:
     made = create_feature_store(path, axes, layout, columns, {"store": msgspec.to_builtins(layout)})
     for number, (start, stop) in enumerate(made.shards):
         made.write(number, np.broadcast_to(clips[start:stop, None, None], (stop - start, *shape)))
-    made.seal()
+    made.finalize()
     return path
 
 
