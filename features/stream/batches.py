@@ -1,8 +1,7 @@
 """Batches of a feature store for tf.data. Memory is a few windows of chunks, however many clips the store holds."""
 
-import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,13 @@ from features.stream.order import Order, clips_of
 
 WINDOW_CHUNKS = 16
 """Chunks in a shuffle window: 512 clips or 34 MB of the default features."""
+READERS = 2
+"""Windows that are read at the same time."""
 PREFETCH = 4
 """Batches that tf.data prepares ahead of the consumer."""
 
-Window = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Chunks to read, and the order of their clips: positions in :func:`clips_of` of these chunks."""
+Window = tuple[NDArray[np.int64], NDArray[np.int64], int]
+"""Chunks to read, a permutation of their clips (positions in :func:`clips_of`), and how many clips of it to skip."""
 
 
 def training_batches(path: Path, batch_size: int, seed: int, *, first_batch: int = 0) -> tf.data.Dataset:
@@ -57,12 +58,11 @@ def training_batches(path: Path, batch_size: int, seed: int, *, first_batch: int
     order = Order(store.clips, store.chunk_clips, WINDOW_CHUNKS, seed)
     first, skipped = order.find(first_batch * batch_size)
 
-    def windows() -> Iterator[Window]:
-        chunks, permutation = order.window(first)
-        yield chunks, permutation[skipped:]
-        yield from map(order.window, itertools.count(first + 1))
+    def window(number: int) -> Window:
+        return *order.window(number), skipped if number == first else 0
 
-    return _batches(store, windows, batch_size, drop_remainder=True)
+    windows = _windows(store, tf.data.Dataset.counter(first), window)
+    return windows.rebatch(batch_size, drop_remainder=True).prefetch(PREFETCH)
 
 
 def scoring_batches(path: Path, batch_size: int) -> tf.data.Dataset:
@@ -72,12 +72,12 @@ def scoring_batches(path: Path, batch_size: int) -> tf.data.Dataset:
     """
     store = FeatureStore.open(path)
 
-    def windows() -> Iterator[Window]:
-        for start in range(0, store.chunks, WINDOW_CHUNKS):
-            chunks = np.arange(start, min(start + WINDOW_CHUNKS, store.chunks))
-            yield chunks, np.arange(len(clips_of(chunks, store.chunk_clips, store.clips)))
+    def window(number: int) -> Window:
+        chunks = np.arange(number * WINDOW_CHUNKS, min((number + 1) * WINDOW_CHUNKS, store.chunks))
+        return chunks, np.arange(len(clips_of(chunks, store.chunk_clips, store.clips))), 0
 
-    batches = _batches(store, windows, batch_size, drop_remainder=False)
+    windows = _windows(store, tf.data.Dataset.range(-(-store.chunks // WINDOW_CHUNKS)), window)
+    batches = windows.rebatch(batch_size, drop_remainder=False).prefetch(PREFETCH)
     return batches.apply(tf.data.experimental.assert_cardinality(-(-store.clips // batch_size)))
 
 
@@ -93,36 +93,27 @@ def damage_as_input_error() -> Iterator[None]:
         raise InputError(sentence[1]) from None
 
 
-def _batches(
-    store: FeatureStore, windows: Callable[[], Iterable[Window]], batch_size: int, *, drop_remainder: bool
-) -> tf.data.Dataset:
-    """Read windows one after the other, in a thread of tf.data, and cut them into batches."""
+def _windows(store: FeatureStore, numbers: tf.data.Dataset, window: Callable[[int], Window]) -> tf.data.Dataset:
+    """Read windows by number, two at a time, as (features, label) of their clips in the order of the stream."""
     labels = store.labels.astype(np.int64)
+    dtype = np.dtype(store.layout.dtype)
 
-    def pieces() -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-        missing = batch_size  # clips until the next batch is full
-        for chunks, order in windows():
-            features = _read(store, chunks)
-            label = labels[clips_of(chunks, store.chunk_clips, store.clips)]
-            # Cut where batches end, so that rebatch copies only the batches that span two windows.
-            for clips in np.split(order, range(missing, len(order), batch_size)):
-                yield features[clips, ..., np.newaxis], label[clips]
-            missing = batch_size - (len(order) - missing) % batch_size
+    def read(number: np.int64) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        chunks, permutation, skipped = window(int(number))
+        features = np.empty((len(permutation), *store.shape, 1), dtype)
+        chunk: Any = np.empty((store.chunk_clips, *store.shape), dtype)
+        rows = np.argsort(permutation)  # the inverse: the row of the window that each clip goes to
+        start = 0
+        for chunk_number in chunks.tolist():
+            store.read_chunk(chunk_number, chunk)
+            clips = min(store.chunk_clips, store.clips - chunk_number * store.chunk_clips)  # the last may be padded
+            features[rows[start : start + clips], ..., 0] = chunk[:clips]
+            start += clips
+        label = labels[clips_of(chunks, store.chunk_clips, store.clips)[permutation]]
+        return features[skipped:], label[skipped:]
 
-    signature = (
-        tf.TensorSpec((None, *store.shape, 1), tf.as_dtype(store.layout.dtype)),
-        tf.TensorSpec((None,), tf.int64),
-    )
-    dataset = tf.data.Dataset.from_generator(pieces, output_signature=signature)
-    return dataset.rebatch(batch_size, drop_remainder=drop_remainder).prefetch(PREFETCH)
+    def load(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features, label = tf.numpy_function(read, (number,), (tf.as_dtype(dtype), tf.int64))
+        return tf.ensure_shape(features, (None, *store.shape, 1)), tf.ensure_shape(label, (None,))
 
-
-def _read(store: FeatureStore, chunks: NDArray[np.int64]) -> NDArray[Any]:
-    """Read the clips of some chunks, chunk after chunk."""
-    size = store.chunk_clips
-    features: Any = np.empty((len(chunks) * size, *store.shape), store.layout.dtype)
-    end = 0
-    for chunk in chunks.tolist():
-        store.read_chunk(chunk, features[end : end + size])
-        end += min(size, store.clips - chunk * size)  # the next chunk overwrites the padding of a partial one
-    return features[:end]
+    return numbers.map(load, num_parallel_calls=READERS, deterministic=True)
