@@ -1,1 +1,1 @@
-"""Looking into stores: summaries, comparison, pictures, sound, xarray."""
+"""Inspection of stores: summaries, comparison, pictures, sound, and xarray datasets."""

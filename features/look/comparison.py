@@ -13,7 +13,7 @@ from features.look.summary import Statistics, numbered_chunks
 from features.store.reader import FeatureStore
 
 WORST = 5
-"""How many of the clips that differ most are named."""
+"""Number of most different clips to list."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class Rows:
 
 @dataclass(frozen=True)
 class Values:
-    """Values clip by clip, of rows that both stores hold."""
+    """Differences clip by clip, of rows that both stores hold."""
 
     clips: int
     equal: int
-    """Clips of the very same values."""
+    """Clips whose values are identical."""
     greatest: float
     """Greatest difference."""
     mean: float
     """Mean absolute difference."""
     greatest_relative: float
-    """Greatest difference in parts of its clip's maximum, in whichever store that is greater."""
+    """Greatest difference relative to the maximum of its clip (the larger of the two stores)."""
     worst_rows: list[int]
-    """Rows of the npz that differ most in parts of their maximum."""
+    """Rows of the npz with the greatest relative difference."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,15 @@ def compare(
     ----------
     first, second : FeatureStore
     sample : int
-        How many clips to compare one by one where the stores hold rows in different order; all are where the order is
-        the same.
+        Number of clips to compare one by one if the stores hold rows in different order. With equal order, all clips
+        are compared.
     advance : callable
-        Told the number of clips of each chunk.
+        Called with the number of clips after each chunk.
 
     Raises
     ------
     InputError
-        If a shard is not what was written.
+        If a shard is damaged.
     """
     rows = (first.source_rows, second.source_rows)
     shared, at_first, at_second = np.intersect1d(*rows, return_indices=True)
@@ -96,11 +96,11 @@ def compare(
     values = None
     statistics = Statistics(), Statistics()
     if len(shared) and first.shape == second.shape and same_order:
-        values = _compare_values(_gathering(_pairs_in_order(first, second), statistics, advance), rows[0])
+        values = _compare_values(_with_statistics(_pairs_in_order(first, second), statistics, advance), rows[0])
     else:
-        for store, gathered in zip((first, second), statistics, strict=True):
+        for store, statistic in zip((first, second), statistics, strict=True):
             for _, chunk in numbered_chunks(store):
-                gathered.add(chunk.astype(np.float32, copy=False))
+                statistic.add(chunk.astype(np.float32, copy=False))
                 advance(len(chunk))
         if first.shape == second.shape and len(shared):
             chosen = np.sort(np.random.default_rng(0).permutation(len(shared))[:sample])
@@ -122,16 +122,16 @@ def compare(
 
 
 Pair = tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]
-"""Clip numbers in the first store, and the values of those clips in either."""
+"""Clip numbers in the first store, and the values of those clips in both stores."""
 
 
-def _gathering(
+def _with_statistics(
     pairs: Iterator[Pair], statistics: tuple[Statistics, Statistics], advance: Callable[[int], None]
 ) -> Iterator[Pair]:
-    """Pass pairs on, and gather what the values are like on the way, so that nothing is read twice."""
+    """Pass pairs on and update the statistics of both stores, so that values are read once."""
     for numbers, one, other in pairs:
-        for gathered, values in zip(statistics, (one, other), strict=True):
-            gathered.add(values.astype(np.float32, copy=False))
+        for statistic, values in zip(statistics, (one, other), strict=True):
+            statistic.add(values.astype(np.float32, copy=False))
         advance(2 * len(numbers))
         yield numbers, one, other
 
@@ -165,7 +165,7 @@ def _compare_values(pairs: Iterator[Pair], source_rows: NDArray[np.int64]) -> Va
         one, other = one.astype(np.float32), other.astype(np.float32)
         apart = np.abs(one - other).reshape(len(one), -1)
         peaks = np.maximum(one, other).reshape(len(one), -1).max(axis=1)
-        peaks = np.maximum(peaks, np.finfo(np.float32).tiny)  # where both are silent
+        peaks = np.maximum(peaks, np.finfo(np.float32).tiny)  # avoids 0 / 0 where both are silent
         most = apart.max(axis=1)
         clips.append(numbers)
         relative.append(most / peaks)

@@ -1,4 +1,4 @@
-"""A store as a labelled, lazy dataset, in one line."""
+"""A store as a labelled, lazy xarray dataset."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from features.store.reader import open_store
 
 
 def open_dataset(path: str | Path) -> xarray.Dataset:
-    """Open a store of features or waveforms; its values are read when they are asked for.
+    """Open a store of features or waveforms; values are read on access.
 
     Parameters
     ----------
@@ -20,13 +20,13 @@ def open_dataset(path: str | Path) -> xarray.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``features`` (clip, frequency, time) with axes in Hz and seconds, or ``waveform`` (clip, sample); and for each
-        clip ``word``, ``label``, ``source_row`` and ``digest``.
+        ``features`` (clip, frequency, time) with axes in Hz and seconds, or ``waveform`` (clip, sample). Each clip has
+        ``word``, ``label``, ``source_row`` and ``digest``.
 
     Raises
     ------
     InputError
-        If there is no store, or metadata or labels are not what was written, or a shard is missing.
+        If there is no store, its metadata or labels are damaged, or a shard is missing.
 
     Examples
     --------

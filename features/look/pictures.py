@@ -18,13 +18,13 @@ from features.corpus import SAMPLE_RATE_HZ
 from features.store.writer import FeatureAxes
 
 RANGE_DB = 80.0
-"""What is quieter than the loudest bin by more than this is drawn black."""
+"""Bins this much quieter than the loudest bin, or more, are black."""
 COLOURS = "magma"
 SHEET_COLUMNS = 3
 
 
 def decibels(features: NDArray[Any]) -> NDArray[np.float64]:
-    """Magnitudes in dB below the loudest bin, cut at -80; all of a silent clip is -80.
+    """Magnitudes in dB below the loudest bin, clipped at -80; a silent clip is -80 throughout.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def write_wav(path: Path, waveform: NDArray[Any]) -> None:
     ----------
     path : Path
     waveform : array, shape (samples,)
-        In [-1, 1] at 8 kHz; what lies beyond is cut, and the rest rounded to the nearest of 65,536 levels.
+        In [-1, 1] at 8 kHz; values outside are clipped, the rest rounded to the nearest of 65,536 levels.
     """
     levels = np.clip(np.rint(np.asarray(waveform) * 2.0**15), -(2**15), 2**15 - 1)
     soundfile.write(path, levels.astype(np.int16), SAMPLE_RATE_HZ, subtype="PCM_16")
@@ -146,7 +146,7 @@ def blocks(features: NDArray[Any], axes: FeatureAxes, columns: int = 64, rows: i
 
 
 def _shrink(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Average neighbouring rows into so many."""
+    """Average neighbouring rows down to ``size`` rows."""
     edges = np.linspace(0, len(values), size + 1).astype(int)
     sums = np.add.reduceat(values, edges[:-1], axis=0)
     return sums / np.diff(edges)[:, np.newaxis]

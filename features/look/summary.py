@@ -1,4 +1,4 @@
-"""Looking a store over: what its values are like, and which clips look wrong. Reads it once, a chunk at a time."""
+"""Summary of a store: statistics of its values, and clips that look wrong. Reads the store once, chunk by chunk."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from features.corpus import word_counts
 from features.store.reader import Store, WaveformStore
 
 FULL_SCALE = 0.999
-"""A sample at or beyond this is taken to be clipped."""
+"""A sample counts as clipped from this absolute value on."""
 CLIPPED_SAMPLES = 8
-"""So many clipped samples, a millisecond, make a clip suspicious."""
+"""A clip with this many clipped samples (one millisecond) is suspicious."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Statistics:
     squares: float = 0.0
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take in more values; those that are not finite are left out."""
+        """Add values; those that are not finite are left out."""
         finite = values[np.isfinite(values)] if not np.isfinite(values).all() else values
         if finite.size:
             self.count += finite.size
@@ -45,21 +45,21 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Suspicious:
-    """Numbers of clips that look wrong; None where that cannot be told."""
+    """Numbers of clips that look wrong; None if it was not possible to check."""
 
     silent: list[int] = field(default_factory=list)
     """Every sample or bin is zero."""
     non_finite: list[int] = field(default_factory=list)
-    """Some value is infinite or not a number."""
+    """Some value is infinite or NaN."""
     clipped: list[int] | None = field(default_factory=list)
-    """At least a millisecond at full scale; seen in waveforms only."""
+    """At least a millisecond at full scale; only waveforms show it."""
     duplicates: list[list[int]] = field(default_factory=list)
-    """Clips of the very same samples."""
+    """Groups of clips with identical samples."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a look through a store found."""
+    """Result of :func:`inspect`."""
 
     words: dict[str, int]
     statistics: dict[str, float]
@@ -67,16 +67,16 @@ class Inspection:
 
 
 def inspect(store: Store, waveforms: WaveformStore | None, advance: Callable[[int], None]) -> Inspection:
-    """Read every value of a store.
+    """Read every value of a store and summarise it.
 
     Parameters
     ----------
     store : Store
         Of waveforms or of features.
     waveforms : WaveformStore or None
-        The clips that features were computed from, to find clipped ones.
+        The clips that the features were computed from, to find clipped ones.
     advance : callable
-        Told the number of clips of each chunk.
+        Called with the number of clips after each chunk.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def inspect(store: Store, waveforms: WaveformStore | None, advance: Callable[[in
     Raises
     ------
     InputError
-        If a shard is not what was written.
+        If a shard is damaged.
     """
     statistics = Statistics()
     silent, non_finite = [], []
@@ -113,7 +113,7 @@ def numbered_chunks(store: Store) -> Iterator[tuple[int, NDArray[Any]]]:
     Raises
     ------
     InputError
-        If a shard is not what was written.
+        If a shard is damaged.
     """
     for number in range(len(store.shards)):
         yield from store.read_checked(number)

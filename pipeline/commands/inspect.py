@@ -26,7 +26,7 @@ SPLIT = Path("data/split")
 LISTED = 5
 TERMINAL_PICTURES = 3
 SHEET_CLIPS = 24
-"""Clips that are drawn side by side, of however many."""
+"""Greatest number of clips drawn side by side."""
 SAMPLE = 3
 TO = Path("inspected")
 
@@ -42,7 +42,7 @@ def command(
     to: Annotated[
         Path | None, typer.Option(help=f"Folder for pictures (.png) and sound (.wav); {TO} by default.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace pictures and sound that lie in that folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace pictures and sound in that folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
     """What is in a store: size, settings, words, values, suspicious clips; or single clips to look at and hear.
@@ -73,7 +73,7 @@ def command(
 
 
 def _waveforms_of(store: FeatureStore | WaveformStore) -> WaveformStore | None:
-    """The waveforms that features were computed from, if they lie where the pipeline puts them, there or here."""
+    """Find the waveforms that the features were computed from: beside the store, or in data/split."""
     if isinstance(store, WaveformStore):
         return store
     for path in (store.path.absolute().parent.parent / "split" / store.path.name, *sorted(SPLIT.glob("*.zarr"))):
@@ -189,8 +189,8 @@ def _show(
     *,
     picture: bool,
 ) -> list[dict[str, Any]]:
-    """Write pictures and sound of clips, and draw the first few in the terminal; ``guard`` protects what is there."""
-    from features.look import pictures  # matplotlib takes longer to import than most of what is asked for
+    """Write pictures and sound of clips, and draw the first few in the terminal; ``guard`` protects existing files."""
+    from features.look import pictures  # slow to import, for matplotlib
 
     if to.exists() and not to.is_dir():
         raise InputError(f"{to} is a file; expected a folder for pictures and sound, so give another with --to")
@@ -206,7 +206,7 @@ def _show(
     wavs = [to / f"{name}.wav" for name in names] if waveforms is not None else []
     sheet = to / f"{store.path.stem}-{WORDS[labels[clips[0]]]}.png"
     for path in (*pngs, *wavs, *([sheet] if len(clips) > 1 else [])):
-        guard(path)  # before the first is written
+        guard(path)  # all, before the first is written
     console = Console()
     width = max(8, min(64, shutil.get_terminal_size().columns - 12))
 
