@@ -16,8 +16,6 @@ from features.stream.order import Order, clips_of
 
 WINDOW_CHUNKS = 16
 """Chunks in a shuffle window: 512 clips or 34 MB of the default features."""
-READERS = 2
-"""Windows that are read at once."""
 PREFETCH = 4
 """Batches that tf.data prepares ahead of the consumer."""
 ALIGNMENT = 64
@@ -103,7 +101,7 @@ def _windows(store: FeatureStore, numbers: tf.data.Dataset, window: Callable[[in
     def read(number: np.int64) -> tuple[NDArray[Any], NDArray[np.int64]]:
         chunks, permutation, skipped = window(int(number))
         features = _aligned_empty((len(permutation), *store.shape, 1), dtype)
-        chunk: Any = np.empty((store.chunk_clips, *store.shape), dtype)
+        chunk = np.empty((store.chunk_clips, *store.shape), dtype)
         rows = np.argsort(permutation)  # the inverse: the row of the window that each clip goes to
         start = 0
         for chunk_number in chunks.tolist():
