@@ -1,4 +1,4 @@
-"""Planning: what featurizing a set would compute and what it would reuse, and why. Writes nothing."""
+"""What featurizing a set would compute, what it would cost, and what changed since last time. Writes nothing."""
 
 import io
 import time
@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from features.corpus import CLIP_SAMPLES
 from features.fingerprint import Version, provenance_changes, settings_hash, shard_key
 from features.spectrogram import FeatureSpec, transform
 from features.store.cache import ShardCache
@@ -16,15 +17,20 @@ from features.store.layout import StoreSpec, shard_ranges
 from features.store.reader import FeatureStore
 from features.store.shard import write_shard
 
+SAMPLE_CLIPS = 64
+OVERHEAD = 1.6
+"""Time to featurize a clip, with reading and writing, relative to transforming and encoding it."""
 LISTED_ROWS = 5
 
 
 @dataclass(frozen=True)
 class Clips:
-    """The clips that a set will hold.
+    """The clips of a set.
 
     Attributes
     ----------
+    digest : str
+        Digest of the whole set, as its waveform store records it.
     digests : uint8 array, shape (clips, 16)
     labels : int8 array, shape (clips,)
     source_rows : int64 array, shape (clips,)
@@ -32,135 +38,83 @@ class Clips:
         Settings by which they were chosen.
     """
 
+    digest: str
     digests: NDArray[np.uint8]
     labels: NDArray[np.int8]
     source_rows: NDArray[np.int64]
     split: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What featurizing a set would do.
-
-    Attributes
-    ----------
-    clips : int
-    shards : int
-    computed : list of int
-        Shards that are not in the cache.
-    computed_clips : int
-    why : list of str
-        What differs from the features that are there now.
-    """
-
-    clips: int
-    shards: int
-    computed: list[int]
-    computed_clips: int
-    why: list[str]
-
-    @property
-    def reused(self) -> int:
-        """Shards that are in the cache."""
-        return self.shards - len(self.computed)
+def missing_shards(
+    clips: Clips, spec: FeatureSpec, layout: StoreSpec, made_by: Version, cache: ShardCache
+) -> list[tuple[int, int]]:
+    """First clip, and the clip after the last, of each shard of a set that is not in the cache."""
+    settings = settings_hash(spec, layout, made_by)
+    return [
+        (start, stop)
+        for start, stop in shard_ranges(len(clips.digests), layout.shard_clips)
+        if not cache.holds(shard_key(settings, clips.digests[start:stop]))
+    ]
 
 
-def plan(
-    clips: Clips, spec: FeatureSpec, layout: StoreSpec, made_by: Version, cache: ShardCache, before: FeatureStore | None
-) -> Plan:
-    """Look up every shard of a set, and compare the set with what is there.
+def changes(before: FeatureStore, clips: Clips, spec: FeatureSpec, layout: StoreSpec, made_by: Version) -> list[str]:
+    """Describe what differs from the features of last time: settings, libraries, code, clips.
 
     Parameters
     ----------
-    clips : Clips
-    spec : FeatureSpec
-    layout : StoreSpec
-    made_by : Version
-        What would compute them.
-    cache : ShardCache
-    before : FeatureStore or None
-        The features that are there now.
+    before : FeatureStore
+        The features of last time.
+    clips, spec, layout, made_by
+        What would be featurized now, and how.
     """
-    settings = settings_hash(spec, layout, made_by)
-    ranges = shard_ranges(len(clips.digests), layout.shard_clips)
-    computed = [
-        number
-        for number, (start, stop) in enumerate(ranges)
-        if not cache.holds(shard_key(settings, clips.digests[start:stop]))
-    ]
-    why = ["there are no features of this set yet"]
-    if before is not None:
-        now = {
-            "features": msgspec.to_builtins(spec),
-            "store": msgspec.to_builtins(layout),
-            "split": clips.split,
-            "made_by": msgspec.to_builtins(made_by),
-        }
-        why = provenance_changes(before.attributes, now) + _clips_changed(before, clips)
-    return Plan(
-        clips=len(clips.digests),
-        shards=len(ranges),
-        computed=computed,
-        computed_clips=sum(ranges[number][1] - ranges[number][0] for number in computed),
-        why=why,
-    )
+    now = {
+        "features": msgspec.to_builtins(spec),
+        "store": msgspec.to_builtins(layout),
+        "split": clips.split,
+        "made_by": msgspec.to_builtins(made_by),
+    }
+    return provenance_changes(before.attributes, now) + _clips_changed(before, clips)
 
 
 def _clips_changed(before: FeatureStore, now: Clips) -> list[str]:
-    """Say which clips are others than before, by their rows in the npz."""
-    if before.clips == len(now.digests):
-        rows, digests = before.source_rows, before.digests
-        moved = rows != now.source_rows
-        edited = (digests != now.digests).any(axis=1) & ~moved
-        relabelled = (before.labels != now.labels) & ~moved
-        changes = []
-        if moved.any():
-            changes.append(f"{moved.sum()} of {before.clips} places hold another row of the npz")
-        if edited.any():
-            changes.append(f"{_count(edited)} other samples (rows {_rows(rows[edited])})")
-        if relabelled.any():
-            changes.append(f"{_count(relabelled)} another label (rows {_rows(rows[relabelled])})")
-        return changes
-    return [f"the set has {len(now.digests)} clips; it had {before.clips}"]
+    if before.clips != len(now.digests):
+        return [f"the set has {len(now.digests)} clips; it had {before.clips}"]
+    rows = before.source_rows
+    moved = rows != now.source_rows
+    edited = (before.digests != now.digests).any(axis=1) & ~moved
+    relabelled = (before.labels != now.labels) & ~moved
+    found = [f"clips from other rows of the npz: {moved.sum()} of {before.clips}"] if moved.any() else []
+    for what, which in (("other samples", edited), ("another label", relabelled)):
+        if which.any():
+            listed = sorted(rows[which].tolist())
+            shown = ", ".join(map(str, listed[:LISTED_ROWS])) + (", ..." if len(listed) > LISTED_ROWS else "")
+            found.append(f"clips with {what}: {len(listed)} (rows {shown})")
+    return found
 
 
-def _count(which: NDArray[np.bool_]) -> str:
-    return "1 clip has" if which.sum() == 1 else f"{which.sum()} clips have"
-
-
-def _rows(rows: NDArray[np.int64]) -> str:
-    shown = ", ".join(map(str, sorted(rows.tolist())[:LISTED_ROWS]))
-    return shown + (", ..." if len(rows) > LISTED_ROWS else "")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a clip costs on this machine."""
-
-    seconds: float
-    """On one core."""
-    bytes: float
-
-
-def cost_of(sample: NDArray[np.float32], spec: FeatureSpec, layout: StoreSpec, clips: int) -> Cost:
-    """Featurize a few clips into memory, to see how long that takes and how large they come out.
+def estimate(shards: list[tuple[int, int]], spec: FeatureSpec, layout: StoreSpec) -> tuple[float, int]:
+    """Estimate what computing shards costs on this machine, by featurizing some noise into memory.
 
     Parameters
     ----------
-    sample : float32 array, shape (clips, 8000)
+    shards : list of (int, int)
+        As returned by :func:`missing_shards`.
     spec : FeatureSpec
     layout : StoreSpec
-    clips : int
-        How many the set has, whose last chunk is filled up.
+
+    Returns
+    -------
+    float
+        Seconds on one core.
+    int
+        Bytes. With a codec it is an upper limit, because noise does not compress.
     """
-    transform(sample[:1], spec)  # compiles
-    file = io.BytesIO()
-    chunk_clips = min(layout.chunk_clips, len(sample))
-    shard_clips = len(sample) // chunk_clips * chunk_clips
-    one_shard = msgspec.structs.replace(layout, chunk_clips=chunk_clips, shard_clips=shard_clips)
-    chunks = shard_ranges(shard_clips, chunk_clips)
+    noise = np.random.default_rng(0).uniform(-1, 1, (SAMPLE_CLIPS, CLIP_SAMPLES)).astype(np.float32)
+    transform(noise[:1], spec)  # the first call takes longer
+    one_chunk = msgspec.structs.replace(layout, chunk_clips=SAMPLE_CLIPS, shard_clips=SAMPLE_CLIPS)
     started = time.perf_counter()
-    written = write_shard(file, (transform(sample[start:stop], spec) for start, stop in chunks), one_shard)
+    written = write_shard(io.BytesIO(), [transform(noise, spec)], one_chunk)
     seconds = time.perf_counter() - started
-    filled = -(-clips // layout.chunk_clips) * layout.chunk_clips / clips if layout.codec == "none" else 1
-    return Cost(seconds / shard_clips, filled * written.size / shard_clips)
+    clips = sum(stop - start for start, stop in shards)
+    stored = sum(-(-(stop - start) // layout.chunk_clips) * layout.chunk_clips for start, stop in shards)
+    return OVERHEAD * seconds / SAMPLE_CLIPS * clips, round(written.size / SAMPLE_CLIPS * stored)

@@ -16,8 +16,8 @@ import tensorflow as tf
 import typer
 from dvclive.live import Live
 
-from features.code import code_fingerprint, sources_of
 from features.errors import InputError
+from features.fingerprint import code_fingerprint, sources_of
 from features.store.publish import publish, remove
 from features.store.reader import FeatureStore
 from features.stream.batches import damage_as_input_error, scoring_batches, training_batches

@@ -1,4 +1,4 @@
-"""DVC's own cache holds stores as links to the same files, so what damages one damages both: and both are repaired."""
+"""Repairing DVC's own cache, which links the same files as the stores and is damaged with them."""
 
 import hashlib
 from pathlib import Path
@@ -9,30 +9,29 @@ from pipeline.commands.dvc_status import run_dvc
 
 
 def replace_damaged(store: Path, files: list[Path]) -> list[Path]:
-    """Put repaired files into DVC's cache wherever it holds something else under their name, or has lost them.
+    """Put repaired files into DVC's cache where its copy is damaged or missing.
 
-    DVC names a cached file by its MD5. It seldom looks at its bytes again, so it would check a damaged one out; and
-    when it does look, it deletes a damaged one.
+    DVC names a cached file by its MD5 and seldom reads it again. So it would restore a damaged file, and it deletes
+    one that it finds damaged.
 
     Parameters
     ----------
     store : Path
-        Where the files lie; the DVC repository around it is meant.
+        A store in a DVC repository; nothing happens elsewhere.
     files : list of Path
-        Files of it that are known to be right.
+        Files of the store that are known to be right.
 
     Returns
     -------
     list of Path
-        What was replaced in the cache; nothing where there is no DVC repository, or DVC does not keep this store.
+        Files that were replaced in the cache; none if DVC does not track the store.
     """
     done = run_dvc("cache", "dir", folder=store.parent)
-    if done.returncode:
-        return []
     objects = store.parent / done.stdout.strip() / "files" / "md5"
+    if done.returncode or not any(_object(objects, _md5(store / name)).exists() for name in (NAME, GROUP)):
+        return []
     replaced = []
-    kept = any(_object(objects, _md5(store / name)).exists() for name in (NAME, GROUP))
-    for file in files if kept else []:
+    for file in files:
         md5 = _md5(file)
         cached = _object(objects, md5)
         if not cached.exists() or _md5(cached) != md5:

@@ -1,44 +1,35 @@
-"""Command ``features explain``: what featurizing would compute and what it would reuse, and why."""
+"""Command ``features explain``: what ``dvc repro`` would compute of the features, what it would reuse, and why."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from features import fingerprint
 from features.errors import InputError
-from features.featurize import read_waveforms
 from features.fingerprint import current_version
-from features.plan import Clips, cost_of, plan
+from features.plan import Clips, changes, estimate, missing_shards
 from features.sources.npz import open_source
 from features.spectrogram import FeatureSpec
-from features.split.division import Divided, divide_source
+from features.split.division import divide_source
 from features.split.sets import SETS, SplitSpec
 from features.store.cache import ShardCache
-from features.store.layout import StoreSpec
+from features.store.layout import StoreSpec, shard_ranges
 from features.store.publish import scratch
 from features.store.reader import FeatureStore, WaveformStore, mending
 from features.store.verify import verify
-from pipeline.commands.dvc_status import DEMO_STAGE, LOCK, LOST, DvcStatus
+from pipeline.commands.dvc_status import DvcStatus
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.shell.params import DataSpec, read_section
 from pipeline.shell.progress import progress
-from pipeline.shell.stage import PACKAGES, counted, default_workers, note, note_waiting, say
+from pipeline.shell.stage import counted, default_workers, say, warn, warn_waiting
 
-SAMPLE_CLIPS = 64
-"""Clips by which time and size are estimated."""
-OVERHEAD = 1.6
-"""How much longer a clip takes with reading, writing and waiting than to transform and compress it."""
-RESTORES = "DVC restores it from its own cache"
 START_S = 1.0
-"""What a featurize stage takes however little it computes."""
+"""Time that a featurize stage takes even if every shard is cached."""
+DEMO_STAGE = "demo/dvc.yaml:synthesize"
+"""The stage that makes the demo corpus, as ``dvc status`` names it."""
 
 
 def command(
@@ -58,16 +49,15 @@ def command(
     names = [name] if name else list(SETS)
     limit = parse_size(cache_size)
     spec, layout = read_section("features", FeatureSpec), read_section("store", StoreSpec)
-    npz, split = Path(read_section("data", DataSpec).npz), read_section("split", SplitSpec)
     cache = shard_cache(cache_folder)
     status = DvcStatus.read(f"featurize@{name}" for name in names)
-    with _sets(names, npz, split, status, cache) as sets:
-        answers = {name: _answer(name, sets, spec, layout, cache, status, workers) for name in names}
+    clips = _clips_after_split(names, status)
+    answers = {name: _explain(name, clips[name], spec, layout, cache, status, workers) for name in names}
     added, held = sum(answer["bytes"] for answer in answers.values()), cache.usage().bytes
-    if added and held + added > limit and any(answer["runs"] and answer["reused"] for answer in answers.values()):
-        note(
-            f"with {added / 1e6:,.0f} MB more the cache, which holds {held / 1e6:,.0f} MB, grows over its size of "
-            f"{cache_size}, and a set may push out what the next one is to reuse; a larger --cache-size prevents that"
+    if added and held + added > limit:
+        warn(
+            f"the cache would grow from {held / 1e6:,.0f} to {(held + added) / 1e6:,.0f} MB, more than {cache_size}, "
+            "so a set may remove shards that the next one would reuse; a larger --cache-size prevents that"
         )
     if as_json:
         say(json.dumps(answers, indent=2))
@@ -76,160 +66,114 @@ def command(
         _print(name, answer)
 
 
-def _answer(
-    name: str,
-    sets: "_Sets",
-    spec: FeatureSpec,
-    layout: StoreSpec,
-    cache: ShardCache,
-    status: DvcStatus | None,
-    workers: int,
-) -> dict[str, Any]:
-    path = Path(f"data/features/{name}.zarr")
-    stage = f"featurize@{name}"
-    before = None
-    why = []
-    try:
-        before = FeatureStore.open(path)
-    except InputError as error:
-        why = [str(error)] if path.exists() else []
-    made = plan(sets.clips[name], spec, layout, current_version(), cache, before)
-    if status is None:
-        runs = bool(made.why)
-    else:
-        runs = status.runs(stage) or (status.runs("split") and _other_waveforms(name, sets.clips[name], status))
-    if runs:
-        why += made.why + (_code_changes(stage, status) if before else [])
-        if not why and status:
-            why = _dvc_reasons(stage, status)
-        if made.computed and not made.why:
-            are = "is" if len(made.computed) == 1 else "are"
-            why.append(f"{counted(len(made.computed), 'shard')} {are} not in the cache any more, or damaged there")
-    else:
-        if before:
-            again = f"DVC does not look at that; to compute it anew: dvc repro --force --single-item {stage}"
-            why += [f"{reason} ({again})" for reason in made.why]
-        outs = status.changed_outs(stage) if status else {}
-        restoring = _restoring(path, workers) if outs and before else RESTORES
-        why += [f"{out} is {how}; {restoring}" for out, how in outs.items()]
-    cost = cost_of(sets.sample(name), spec, layout, made.clips) if runs and made.computed else None
-    seconds = START_S + (made.computed_clips * cost.seconds * OVERHEAD / workers if cost else 0)
+def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
+    """Read the clips of each set from its waveform store, or divide the npz in memory if the stores will change."""
+    if DEMO_STAGE in status.changes:
+        raise InputError("the demo corpus has to be made first, so its clips are not known yet; run dvc repro split")
+    if not (status.reasons("split") or status.changed_outs("split")):
+        with suppress(InputError):
+            stores = {name: WaveformStore.open(Path(f"data/split/{name}.zarr")) for name in names}
+            return {
+                name: Clips(
+                    digest=store.attributes["digest"],
+                    digests=store.digests,
+                    labels=store.labels,
+                    source_rows=store.source_rows,
+                    split=store.attributes["split"],
+                )
+                for name, store in stores.items()
+            }
+    npz, spec = Path(read_section("data", DataSpec).npz), read_section("split", SplitSpec)
+    with (
+        scratch(Path("data/split/samples"), warn_waiting) as inflated,
+        open_source(npz, inflated) as source,
+        progress("examining", source.clips) as advance,
+    ):
+        divided = divide_source(npz, source, spec, advance)
     return {
-        "runs": runs,
-        "clips": made.clips,
-        "shards": made.shards,
-        "computed": len(made.computed),
-        "reused": made.reused,
-        "why": why,
-        "seconds": round(seconds, 1) if runs else 0,
-        "bytes": round(made.computed_clips * cost.bytes) if cost else 0,
+        name: Clips(
+            digest=divided.fingerprint_of(name),
+            digests=divided.digests_of(name),
+            labels=divided.labels_of(name),
+            source_rows=divided.division.rows[name],
+            split=msgspec.to_builtins(spec),
+        )
+        for name in names
     }
 
 
-def _code_changes(stage: str, status: DvcStatus | None) -> list[str]:
-    """Modules by which DVC runs a stage, whether they decide a shard or not."""
-    if status is None or not status.known(stage):
-        return []
-    modules = {path: how for path, how in status.changed_deps(stage).items() if path.split("/")[0] in PACKAGES}
-    return [f"{path} is {how}; {_meaning(path)}" for path, how in modules.items()]
-
-
-def _meaning(path: str) -> str:
-    """What an edit of a module means to shards."""
-    module = path.removesuffix(".py").replace("/", ".")
-    if module == fingerprint.__name__:
-        return "it says what decides a shard"
-    decides = any(code == module or code.startswith(f"{module}.") for code in fingerprint.CODE)
-    return "only its code counts" if decides else "it decides no shard"
-
-
-def _restoring(path: Path, workers: int) -> str:
-    """What comes of a store that is not as DVC left it, and whose stage DVC will not run."""
-    for fault in verify(path, workers=workers).faults:
-        file = path / fault.name
-        if file.is_file() and file.stat().st_nlink > 1:  # DVC never looks again at one that nobody may write to
-            return f"{fault}, and DVC's own cache may hold the very same file; {mending(path)}"
-    return RESTORES
-
-
-def _dvc_reasons(stage: str, status: DvcStatus) -> list[str]:
-    """Why DVC runs a stage whose features are there already."""
-    if not status.known(stage):
-        return [f"{LOCK} knows nothing of {stage}"]
-    reasons = [
-        f"DVC last ran it with other settings of {', '.join(how)}" if isinstance(how, dict) else f"{path} is {how}"
-        for path, how in status.changed_deps(stage).items()
-    ]
-    reasons += [f"{path} is {how} of DVC" for path, how in status.changed_outs(stage).items() if how == LOST]
-    return reasons or ["the stage's command changed"]
-
-
-def _other_waveforms(name: str, clips: Clips, status: DvcStatus) -> bool:
-    """Whether a split that is to run will come to another store than the one that features were made of last time."""
-    path = f"data/split/{name}.zarr"
-    if status.last_made("split", path) != status.last_read(f"featurize@{name}", path):
-        return True
+def _explain(
+    name: str,
+    clips: Clips,
+    spec: FeatureSpec,
+    layout: StoreSpec,
+    cache: ShardCache,
+    status: DvcStatus,
+    workers: int,
+) -> dict[str, Any]:
+    path, stage = Path(f"data/features/{name}.zarr"), f"featurize@{name}"
     try:
-        before = WaveformStore.open(Path(path))
+        features = FeatureStore.open(path)
     except InputError:
-        return True
-    return not (
-        before.attributes["split"] == clips.split
-        and np.array_equal(before.digests, clips.digests)
-        and np.array_equal(before.labels, clips.labels)
-        and np.array_equal(before.source_rows, clips.source_rows)
-    )
+        features = None
+    missing = missing_shards(clips, spec, layout, current_version(), cache)
+    changed = changes(features, clips, spec, layout, current_version()) if features else []
+    reasons = status.reasons(stage)
+    if status.reasons("split") and not _holds(Path(f"data/split/{name}.zarr"), clips):
+        reasons.append("split will write other clips")
+    seconds, size = 0.0, 0
+    if reasons:
+        why = (changed or reasons) if features else [f"{path} is missing or damaged"]
+        if missing:
+            seconds, size = estimate(missing, spec, layout)
+            if features and not changed:
+                why.append(f"missing or damaged in the cache: {counted(len(missing), 'shard')}")
+        seconds = START_S + seconds / workers
+    else:
+        force = f"DVC does not see this; to run anyway: dvc repro --force --single-item {stage}"
+        why = [f"{change} ({force})" for change in changed]
+        why += [
+            f"{out} is {how}; {_restored(path, features, workers)}" for out, how in status.changed_outs(stage).items()
+        ]
+    shards = len(shard_ranges(len(clips.digests), layout.shard_clips))
+    return {
+        "runs": bool(reasons),
+        "clips": len(clips.digests),
+        "shards": shards,
+        "computed": len(missing),
+        "reused": shards - len(missing),
+        "why": why,
+        "seconds": round(seconds, 1),
+        "bytes": size,
+    }
+
+
+def _holds(path: Path, clips: Clips) -> bool:
+    """Whether a waveform store is the one that split would write for these clips."""
+    try:
+        attributes = WaveformStore.open(path).attributes
+    except InputError:
+        return False
+    return bool(attributes["digest"] == clips.digest and attributes["split"] == clips.split)
+
+
+def _restored(path: Path, features: FeatureStore | None, workers: int) -> str:
+    """What DVC makes of changed features that it does not compute again."""
+    for fault in verify(path, workers=workers).faults if features else []:
+        # DVC's cache links the same file. DVC trusts a read-only file, so it would restore the damage.
+        file = path / fault.name
+        if file.is_file() and file.stat().st_nlink > 1:
+            return f"{fault}, and so may be the copy in DVC's cache; {mending(path)}"
+    return "DVC restores it from its own cache"
 
 
 def _print(name: str, answer: dict[str, Any]) -> None:
-    if not answer["runs"]:
-        say(f"{name}: nothing to run ({counted(answer['shards'], 'shard')})")
-    else:
+    if answer["runs"]:
         say(
             f"{name}: {answer['computed']} of {counted(answer['shards'], 'shard')} to compute, {answer['reused']} to "
-            f"reuse; about {answer['seconds']:.0f} s, {answer['bytes'] / 1e6:,.0f} MB to write"
+            f"reuse; about {answer['seconds']:.0f} s, up to {answer['bytes'] / 1e6:,.0f} MB to write"
         )
+    else:
+        say(f"{name}: nothing to run ({counted(answer['shards'], 'shard')})")
     for reason in answer["why"]:
-        say(f"  {'because' if answer['runs'] else 'though'} {reason}")
-
-
-@dataclass(frozen=True)
-class _Sets:
-    """The clips of each set as they will be, and how to read a few of them."""
-
-    clips: dict[str, Clips]
-    sample: Callable[[str], NDArray[np.float32]]
-
-
-@contextmanager
-def _sets(names: list[str], npz: Path, spec: SplitSpec, status: DvcStatus | None, cache: ShardCache) -> Iterator[_Sets]:
-    """As they lie there, or as split would deal them now, if it is to run or its stores are not there whole."""
-    if status and status.changes.get(DEMO_STAGE):
-        raise InputError(
-            "the corpus is to be made anew, so its clips are not known yet; run dvc repro split first, then this again"
-        )
-    if status is None or not (status.runs("split") or status.changed_outs("split")):
-        with suppress(InputError):
-            stores = {name: WaveformStore.open(Path(f"data/split/{name}.zarr")) for name in names}
-            if all(store.attributes["split"] == msgspec.to_builtins(spec) for store in stores.values()):
-                yield _Sets(
-                    {name: _stored(store) for name, store in stores.items()},
-                    lambda name: read_waveforms(stores[name], 0, min(SAMPLE_CLIPS, stores[name].clips)),
-                )
-                return
-    with scratch(Path("data/split/samples"), note_waiting) as inflated, open_source(npz, inflated) as source:
-        with progress("examining", source.clips) as advance:
-            divided = divide_source(npz, source, spec, advance)
-        yield _Sets(
-            {name: _divided(name, divided, spec) for name in names},
-            lambda name: source.read(divided.division.rows[name][:SAMPLE_CLIPS]),
-        )
-
-
-def _stored(store: WaveformStore) -> Clips:
-    return Clips(store.digests, store.labels, store.source_rows, store.attributes["split"])
-
-
-def _divided(name: str, divided: Divided, spec: SplitSpec) -> Clips:
-    rows = divided.division.rows[name]
-    return Clips(divided.digests_of(name), divided.labels_of(name), rows, msgspec.to_builtins(spec))
+        say(f"  {'because' if answer['runs'] else 'although'} {reason}")

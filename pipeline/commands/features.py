@@ -3,7 +3,7 @@
 import typer
 
 from pipeline.commands import cache, diff, explain, inspect, verify
-from pipeline.shell.stage import mendable
+from pipeline.shell.stage import errors_as_sentences
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,7 +20,7 @@ app.add_typer(cache.app, name="cache", no_args_is_help=True)
 
 def main() -> None:
     """Run the command."""
-    with mendable():
+    with errors_as_sentences():
         app()
 
 

@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,13 +21,15 @@ from features.look.summary import inspect
 from features.store.publish import publish, refuse_existing
 from features.store.reader import FeatureStore, Store, WaveformStore, open_store
 from pipeline.shell.progress import progress
-from pipeline.shell.stage import counted, note, say
+from pipeline.shell.stage import counted, say, warn
 
 SPLIT = Path("data/split")
 LISTED = 5
+"""Suspicious clips that are listed by number."""
 TERMINAL_PICTURES = 3
+"""Clips that are drawn in the terminal."""
 SHEET_CLIPS = 24
-"""Greatest number of clips drawn side by side."""
+"""Clips that are drawn side by side in one picture."""
 SAMPLE = 3
 TO = Path("inspected")
 
@@ -36,7 +39,8 @@ def command(
     clip: Annotated[int | None, typer.Option(min=0, help="Show this clip, by its number in the store.")] = None,
     word: Annotated[str | None, typer.Option(help="Show clips of this word.")] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help=f"How many clips of the word to show, at random; {SAMPLE} by default.")
+        int | None,
+        typer.Option(min=1, help=f"How many clips of the word to show, at random; {SAMPLE} by default."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed, other clips.")] = None,
     to: Annotated[
@@ -62,9 +66,11 @@ def command(
         if clip is not None or word is not None:
             clips = _choose(opened, clip, word, sample or SAMPLE, seed or 0)
             guard = partial(refuse_existing, force=force or to is None)  # the default folder is ours
-            shown = _show(opened, waveforms, clips, to or TO, guard, picture=not as_json)
+            shown, sheet = _write(opened, waveforms, clips, to or TO, guard)
             if as_json:
-                say(json.dumps(shown, indent=2))
+                say(json.dumps([asdict(each) for each in shown], indent=2))
+            else:
+                _draw(opened, shown, sheet)
             return
         passes = 2 if isinstance(opened, FeatureStore) and waveforms else 1
         with progress(f"inspecting {path.name}", passes * opened.clips) as advance:
@@ -72,20 +78,15 @@ def command(
     say(json.dumps(found, indent=2)) if as_json else _print(found)
 
 
-def _waveforms_of(store: FeatureStore | WaveformStore) -> WaveformStore | None:
-    """Find the waveforms that the features were computed from: beside the store, or in data/split."""
+def _waveforms_of(store: Store) -> WaveformStore | None:
+    """The waveforms that features were computed from, if they are in ``split`` beside the features or here."""
     if isinstance(store, WaveformStore):
         return store
     for path in (store.path.absolute().parent.parent / "split" / store.path.name, *sorted(SPLIT.glob("*.zarr"))):
-        if not path.exists():
-            continue
-        try:
+        with suppress(InputError):
             found = WaveformStore.open(path)
-        except InputError as error:
-            note(str(error))
-            continue
-        if found.attributes["digest"] == store.attributes["source_digest"]:
-            return found
+            if found.attributes["digest"] == store.attributes["source_digest"]:
+                return found
     return None
 
 
@@ -147,24 +148,20 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(
-            f"{key} {_flat(item)}" if not isinstance(item, dict) else _flat(item) for key, item in value.items()
-        )
-    return str(value)
+    """Nested settings in one line: ``n_fft 258, hop_length 64``."""
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(_flat(item) if isinstance(item, dict) else f"{key} {item}" for key, item in value.items())
 
 
-def _listed(clips: Sequence[Any] | None) -> str:
+def _listed(clips: list[Any] | None) -> str:
+    """Numbers of suspicious clips, or of groups of equal clips."""
     if clips is None:
-        return "not looked for: the waveforms are not there"
+        return "unknown without the waveforms"
     if not clips:
         return "none"
-    shown = ", ".join(_equal(clip) if isinstance(clip, list) else str(clip) for clip in clips[:LISTED])
-    return f"{len(clips)} (clips {shown}{', ...' if len(clips) > LISTED else ''})"
-
-
-def _equal(clips: list[int]) -> str:
-    return " = ".join([*map(str, clips[:LISTED]), *(["..."] if len(clips) > LISTED else [])])
+    shown = [" = ".join(map(str, clip)) if isinstance(clip, list) else str(clip) for clip in clips[:LISTED]]
+    return f"{len(clips)} (clips {', '.join([*shown, *(['...'] if len(clips) > LISTED else [])])})"
 
 
 def _choose(store: Store, clip: int | None, word: str | None, sample: int, seed: int) -> list[int]:
@@ -180,67 +177,77 @@ def _choose(store: Store, clip: int | None, word: str | None, sample: int, seed:
     return sorted(np.random.default_rng(seed).permutation(clips)[:sample].tolist())
 
 
-def _show(
+@dataclass(frozen=True)
+class _Shown:
+    """A clip, and the files that show it."""
+
+    clip: int
+    word: str
+    source_row: int
+    picture: str
+    sound: str | None
+
+    @property
+    def title(self) -> str:
+        return f"{self.word}, clip {self.clip}, row {self.source_row}"
+
+    @property
+    def files(self) -> list[str]:
+        return [self.picture, *([self.sound] if self.sound else [])]
+
+
+def _write(
     store: FeatureStore | WaveformStore,
     waveforms: WaveformStore | None,
     clips: list[int],
     to: Path,
     guard: Callable[[Path], None],
-    *,
-    picture: bool,
-) -> list[dict[str, Any]]:
-    """Write pictures and sound of clips, and draw the first few in the terminal; ``guard`` protects existing files."""
-    from features.look import pictures  # slow to import, for matplotlib
+) -> tuple[list[_Shown], Path | None]:
+    """Write a picture and the sound of each clip, and one picture of all; ``guard`` protects existing files."""
+    from features.look import pictures  # matplotlib is slow to import
 
     if to.exists() and not to.is_dir():
         raise InputError(f"{to} is a file; expected a folder for pictures and sound, so give another with --to")
     to.mkdir(parents=True, exist_ok=True)
-    labels, rows = store.labels, store.source_rows
-    for checked in {id(each): each for each in (store, waveforms) if each is not None}.values():
-        for number in {clip // checked.layout.shard_clips for clip in clips}:
-            checked.check(number)
-    values = np.concatenate([store.read(clip, clip + 1) for clip in clips]).astype(np.float32)
-    titles = [f"{WORDS[labels[clip]]}, clip {clip}, row {rows[clip]}" for clip in clips]
-    names = [f"{store.path.stem}-{WORDS[labels[clip]]}-{clip}" for clip in clips]
-    pngs = [to / f"{name}.png" for name in names]
-    wavs = [to / f"{name}.wav" for name in names] if waveforms is not None else []
-    sheet = to / f"{store.path.stem}-{WORDS[labels[clips[0]]]}.png"
-    for path in (*pngs, *wavs, *([sheet] if len(clips) > 1 else [])):
-        guard(path)  # all, before the first is written
-    console = Console()
-    width = max(8, min(64, shutil.get_terminal_size().columns - 12))
-
-    def draw(path: Path, chosen: Any, named: list[str]) -> None:
-        with publish(path, guard=guard) as (staged,):
-            if isinstance(store, FeatureStore):
-                pictures.draw_spectrograms(staged, chosen, store.axes, named)
-            else:
-                pictures.draw_waveforms(staged, chosen, named)
-
+    words, rows = [WORDS[label] for label in store.labels[clips]], store.source_rows[clips].tolist()
     shown = []
-    for at, (clip, png, title) in enumerate(zip(clips, pngs, titles, strict=True)):
-        draw(png, values[at : at + 1], [title])
-        if waveforms is not None:
-            with publish(wavs[at], guard=guard) as (staged,):
-                pictures.write_wav(staged, waveforms.read(clip, clip + 1)[0])
-        shown.append(
-            {
-                "clip": clip,
-                "word": WORDS[labels[clip]],
-                "source_row": int(rows[clip]),
-                "picture": str(png),
-                "sound": str(wavs[at]) if waveforms is not None else None,
-            }
-        )
-        if picture:
-            say(f"{title}:")
-            if isinstance(store, FeatureStore) and console.is_terminal and at < TERMINAL_PICTURES:
-                console.print(pictures.blocks(values[at], store.axes, columns=width))
-            say("  " + ", ".join(map(str, [png, *wavs[at : at + 1]])))
-    if len(clips) > 1:
-        draw(sheet, values[:SHEET_CLIPS], titles[:SHEET_CLIPS])
-        if picture:
-            say(f"{'side by side' if len(clips) <= SHEET_CLIPS else f'the first {SHEET_CLIPS} side by side'}: {sheet}")
-    if waveforms is None:
-        note(f"no sound was written, because the waveforms of {store.path} are neither beside it nor in {SPLIT}")
-    return shown
+    for clip, word, row in zip(clips, words, rows, strict=True):
+        name = to / f"{store.path.stem}-{word}-{clip}"
+        shown.append(_Shown(clip, word, row, f"{name}.png", f"{name}.wav" if waveforms else None))
+    sheet = to / f"{store.path.stem}-{words[0]}.png" if len(clips) > 1 else None
+    values = np.concatenate([store.read(clip, clip + 1) for clip in clips]).astype(np.float32)
+
+    def draw(path: Path, which: slice) -> None:
+        titles = [each.title for each in shown[which]]
+        if isinstance(store, FeatureStore):
+            pictures.draw_spectrograms(path, values[which], store.axes, titles)
+        else:
+            pictures.draw_waveforms(path, values[which], titles)
+
+    files = [Path(file) for each in shown for file in each.files]
+    with publish(*files, *([sheet] if sheet else []), guard=guard) as staged:
+        paths = iter(staged)
+        for at, clip in enumerate(clips):
+            draw(next(paths), slice(at, at + 1))
+            if waveforms:
+                pictures.write_wav(next(paths), waveforms.read(clip, clip + 1)[0])
+        if sheet:
+            draw(next(paths), slice(SHEET_CLIPS))
+    return shown, sheet
+
+
+def _draw(store: FeatureStore | WaveformStore, shown: list[_Shown], sheet: Path | None) -> None:
+    """Print where pictures and sound are, and draw the first few clips on a terminal."""
+    from features.look import pictures
+
+    console = Console()
+    columns = max(8, min(64, shutil.get_terminal_size().columns - 12))
+    for at, each in enumerate(shown):
+        say(f"{each.title}:")
+        if isinstance(store, FeatureStore) and console.is_terminal and at < TERMINAL_PICTURES:
+            console.print(pictures.blocks(store.read(each.clip, each.clip + 1)[0], store.axes, columns=columns))
+        say(f"  {', '.join(each.files)}")
+    if sheet:
+        say(f"{'' if len(shown) <= SHEET_CLIPS else f'the first {SHEET_CLIPS} '}side by side: {sheet}")
+    if not shown[0].sound:
+        warn(f"no sound was written, because the waveforms of {store.path} are neither beside it nor in {SPLIT}")

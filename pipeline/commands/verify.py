@@ -1,4 +1,4 @@
-"""Command ``features verify``: every file of a store against its checksum, and repair of what is not right."""
+"""Command ``features verify``: check every file of a store against its checksum, and repair what is damaged."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from features.errors import InputError
 from features.look.location import locate, reachable
 from features.repair import repair_features, repair_waveforms, strays_of
 from features.store.reader import array_in, is_elsewhere, mending
-from features.store.verify import size_of, verify
+from features.store.verify import Report, size_of, verify
 from pipeline.commands.dvc_cache import replace_damaged
 from pipeline.shell.options import Folder, shard_cache
 from pipeline.shell.params import DataSpec, read_section
@@ -18,12 +18,12 @@ from pipeline.shell.progress import progress
 from pipeline.shell.stage import counted, default_workers, say
 
 FAULTY = 1
-"""Exit code when something is not right and was not repaired."""
+"""Exit code if a file is damaged and was not repaired."""
 
 
 def command(
     store: Annotated[str, typer.Argument(help="A store, such as data/features/train.zarr or data/split/train.zarr.")],
-    repair: Annotated[bool, typer.Option("--repair", help="Compute again what is not right.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Make damaged files again.")] = False,
     source: Annotated[
         Path | None,
         typer.Option(help="What the store was made from, for --repair; found beside it or in params.yaml by default."),
@@ -32,57 +32,58 @@ def command(
     workers: Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Files read at once.")] = default_workers(),
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
-    """Check every file of a store against the checksum taken when it was made; exit code 1 if any is not right."""
+    """Check every file of a store against the checksum taken when it was made; exit code 1 if one differs."""
     path = locate(store)
     if repair and is_elsewhere(path):
         raise InputError(f"{path} lies elsewhere; expected a store on this machine to repair, so copy it here first")
-    with reachable(path), progress(f"verifying {path.name}", size_of(path), unit="bytes") as advance:
-        report = verify(path, workers=workers, advance=advance)
+    if repair and (path.is_symlink() or not path.name):
+        path = path.resolve()  # what a store was made from is beside the store, not beside a link to it
+    with reachable(path):
+        report = _verify(path, workers)
     repaired: list[str] = []
     restored: list[Path] = []
     if repair and report.faults:
-        # What is beside a link to it is not what is beside it.
-        itself = path.resolve() if path.is_symlink() or not path.name else path
-        repaired = _repair(itself, source, cache_folder)
-        with progress(f"verifying {path.name}", size_of(path), unit="bytes") as advance:
-            after = verify(path, workers=workers, advance=advance)
+        repaired = _repair(path, source, cache_folder)
+        after = _verify(path, workers)
         if after.faults:
-            raise InputError(f"{path} is still not right after repair ({after.faults[0]}); delete it and run dvc repro")
-    if repaired:
-        restored = replace_damaged(itself, [itself / name for name in repaired if (itself / name).is_file()])
+            raise InputError(f"{path} is still damaged after repair ({after.faults[0]}); delete it and run dvc repro")
+        restored = replace_damaged(path, [path / name for name in repaired if (path / name).is_file()])
     if as_json:
-        faults = [
-            {"file": fault.name, "what": fault.what, "shard": fault.shard, "clips": fault.clips}
-            for fault in report.faults
-        ]
-        say(
-            json.dumps(
-                {
-                    "files": report.files,
-                    "bytes": report.bytes,
-                    "faults": faults,
-                    "repaired": repaired,
-                    "restored": [str(path) for path in restored],
-                },
-                indent=2,
-            )
-        )
+        found = {
+            "files": report.files,
+            "bytes": report.bytes,
+            "faults": [
+                {"file": fault.name, "what": fault.what, "shard": fault.shard, "clips": fault.clips}
+                for fault in report.faults
+            ],
+            "repaired": repaired,
+            "restored": [str(file) for file in restored],
+        }
+        say(json.dumps(found, indent=2))
     else:
-        for fault in report.faults:
-            say(f"{path}: {fault}")
-        if not report.faults:
-            say(f"verify: {counted(report.files, 'file')}, {report.bytes / 1e6:,.0f} MB of {path} are what was written")
-        elif repair:
-            if restored:
-                say(f"verify: DVC's cache held {len(restored)} of them damaged too, or none, and has them right now")
-            if strays_of(itself).exists():
-                say(f"verify: files that do not belong in a store were moved to {strays_of(itself)}")
-            say(f"verify: repaired {counted(len(repaired), 'file')} of {path}: {', '.join(repaired)}")
-        else:
-            many = counted(len(report.faults), "file") + (" is" if len(report.faults) == 1 else " are")
-            say(f"verify: {many} not right in {path}; {mending(path)}")
+        _print(path, report, repaired, restored)
     if report.faults and not repair:
         raise typer.Exit(FAULTY)
+
+
+def _verify(path: Path, workers: int) -> Report:
+    with progress(f"verifying {path.name}", size_of(path), unit="bytes") as advance:
+        return verify(path, workers=workers, advance=advance)
+
+
+def _print(path: Path, report: Report, repaired: list[str], restored: list[Path]) -> None:
+    for fault in report.faults:
+        say(f"{path}: {fault}")
+    if not report.faults:
+        say(f"verify: {counted(report.files, 'file')}, {report.bytes / 1e6:,.0f} MB of {path} are what was written")
+    elif not repaired:
+        say(f"verify: {counted(len(report.faults), 'file')} of {path} damaged; {mending(path)}")
+    else:
+        if restored:
+            say(f"verify: repaired {counted(len(restored), 'file')} in DVC's cache, too")
+        if strays_of(path).exists():
+            say(f"verify: files that do not belong in a store were moved to {strays_of(path)}")
+        say(f"verify: repaired {counted(len(repaired), 'file')} of {path}: {', '.join(repaired)}")
 
 
 def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list[str]:

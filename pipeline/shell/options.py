@@ -1,4 +1,4 @@
-"""Where the shard cache lies and how large it may grow: run time settings, which change no result."""
+"""Options of commands: where the shard cache is and how large it may grow. They change no result."""
 
 import re
 from pathlib import Path
@@ -9,9 +9,7 @@ import typer
 from features.errors import InputError
 from features.store.cache import ShardCache
 
-UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-EXPERIMENTS = (".dvc", "tmp", "exps")
-"""Where DVC runs queued experiments, each in a copy of the project."""
+UNITS = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 Folder = Annotated[
     Path | None,
@@ -34,33 +32,30 @@ DEFAULT_SIZE = "20GB"
 
 
 def shard_cache(folder: Path | None, store: Path | None = None) -> ShardCache:
-    """The cache in a folder, or else that of the project; queued experiments share the project's.
+    """Open the cache in a folder, by default ``.cache/features`` of the project.
 
     Parameters
     ----------
     folder : Path, optional
-        What the user says.
+        What the user chose.
     store : Path, optional
-        A store of the project, which may be another than the one we are in.
+        A store, whose project is used in place of the one around the current folder.
+
+    Raises
+    ------
+    InputError
+        If the folder is a file or the current folder.
     """
     if folder and folder.resolve() == Path.cwd():
-        raise InputError(
-            "the cache folder is the one you are in; expected one for shards alone, such as .cache/features"
-        )
+        raise InputError("the cache folder is the current folder; expected one for shards, such as .cache/features")
     if folder and folder.exists() and not folder.is_dir():
         raise InputError(f"the cache folder {folder} is a file; expected a folder, such as .cache/features")
     project = Path.cwd()
     if store:
         project = next((parent for parent in store.resolve().parents if (parent / "dvc.yaml").is_file()), project)
-    return ShardCache(folder or _project(project) / ".cache" / "features")
-
-
-def _project(here: Path) -> Path:
-    parts = here.parts
-    for at in range(len(parts) - len(EXPERIMENTS)):
-        if parts[at : at + len(EXPERIMENTS)] == EXPERIMENTS:
-            return Path(*parts[:at])
-    return here
+    # DVC copies the project for each queued experiment; the copies share the cache of the project itself.
+    before, copied, _ = str(project).partition("/.dvc/tmp/exps/")
+    return ShardCache(folder or Path(before if copied else project) / ".cache" / "features")
 
 
 def parse_size(text: str) -> int:
@@ -69,16 +64,14 @@ def parse_size(text: str) -> int:
     Raises
     ------
     InputError
-        If it is none.
+        If the text is not a size.
 
     Examples
     --------
     >>> parse_size("1.5GB")
     1500000000
     """
-    if text.strip() == "0":
-        return 0
-    found = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([kKMGT])B?\s*", text)
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([kKMGT])B?|0", text.strip())
     if not found:
         raise InputError(f"the cache size is {text!r}; expected a number and a unit, such as 20GB or 500MB")
-    return int(float(found[1]) * UNITS[found[2].replace("K", "k")])
+    return int(float(found[1]) * UNITS[found[2]]) if found[1] else 0

@@ -1,14 +1,15 @@
 """Reading params.yaml: one section at a time, into a frozen spec."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 
 from features.errors import InputError
 
@@ -25,89 +26,69 @@ class DataSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def read_section(dotted: str, spec: type[Spec]) -> Spec:
-    """Parse one section of params.yaml.
+    """Parse one section of params.yaml; the contents of other sections do not matter.
 
     Parameters
     ----------
     dotted : str
         The section's name, such as ``train`` or ``models.base``.
     spec : type
-        What to parse it into. Other sections' contents are not looked at.
+        What to parse it into.
 
     Raises
     ------
     InputError
-        If the file or the section is missing, or a setting is unknown, missing or of the wrong type or range; names the
-        setting and, where one is close, the valid name that was perhaps meant.
+        If the file or the section is missing, or a setting is unknown, missing or of the wrong type or range. The
+        message names the setting and suggests the closest valid name for an unknown one.
     """
-    section = _load()
+    try:
+        section = YAML(typ="safe").load(PARAMS)
+    except FileNotFoundError:
+        raise InputError(f"there is no {PARAMS} in {Path.cwd()}; run this from the project's folder") from None
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"{PARAMS} is not valid YAML ({' '.join(str(error).split())}); correct it") from None
     _refuse_unknown(section, SECTIONS, "")
-    path = ""
     for name in dotted.split("."):
-        path = f"{path}.{name}" if path else name
-        if not isinstance(section, dict) or name not in section:
-            raise InputError(f"{PARAMS} has no section {path}; expected one with {', '.join(spec.__struct_fields__)}")
-        section = section[name]
+        section = section.get(name) if isinstance(section, dict) else None
     if not isinstance(section, dict):
-        raise InputError(
-            f"{path} in {PARAMS} is {section!r}; expected settings {', '.join(spec.__struct_fields__)} under it"
-        )
-    _refuse_unknown(section, spec.__struct_fields__, f"{path}.")
-    for field in msgspec.structs.fields(spec):
-        if field.name not in section:
-            raise InputError(f"{PARAMS} lacks the setting {path}.{field.name}; add it")
-        try:
-            msgspec.convert(section[field.name], field.type)
-        except ValidationError:
-            wrong = f"{path}.{field.name} in {PARAMS} is {section[field.name]!r}"
-            raise InputError(f"{wrong}; expected {_expected(field.type)}") from None
+        raise InputError(f"{PARAMS} has no section {dotted}; expected one with {', '.join(spec.__struct_fields__)}")
+    _refuse_unknown(section, spec.__struct_fields__, f"{dotted}.")
     try:
         return msgspec.convert(section, spec)
     except ValidationError as error:
-        raise InputError(f"{path} in {PARAMS}: {error}") from None
+        found = re.fullmatch(r"(.*) - at `\$\.(\w+).*`", str(error))
+        if not found:
+            raise InputError(f"{PARAMS}, section {dotted}: {error}") from None
+        problem, name = found.groups()
+        setting = get_type_hints(spec)[name]
+        if get_origin(setting) is Literal:
+            problem = f"expected one of {', '.join(map(repr, get_args(setting)))}"
+        raise InputError(f"{PARAMS}: {dotted}.{name} is {section[name]!r}; {problem[0].lower()}{problem[1:]}") from None
 
 
 def refuse_edited_settings(used: Mapping[str, Struct]) -> None:
-    """Refuse to end well if settings were edited since they were read.
+    """Fail if settings were edited since they were read.
 
-    DVC notes the settings when a stage has ended, and would take what the old ones made for what the new ones ask for.
+    DVC records the settings when a stage has ended. It would record the new settings for what the old ones made.
 
     Parameters
     ----------
     used : dict
-        What each section was when it was read, by its name.
+        Each section as it was read, by its name.
 
     Raises
     ------
     InputError
-        Naming the settings, or if they cannot be read any more.
+        Naming the settings, or if they can no longer be read.
     """
     for section, before in used.items():
-        now = read_section(section, type(before))
-        edited = [
-            f"{section}.{name}: {old} -> {getattr(now, name)}"
-            for name, old in msgspec.structs.asdict(before).items()
-            if getattr(now, name) != old
-        ]
-        if edited:
-            raise InputError(
-                f"{PARAMS} was edited while this ran ({', '.join(edited)}), and DVC would take the result for that of "
-                "the new settings; run this again"
-            )
-
-
-def _load() -> Any:
-    try:
-        return YAML(typ="safe").load(PARAMS)
-    except FileNotFoundError:
-        raise InputError(f"there is no {PARAMS} in {Path.cwd()}; run this from the project's folder") from None
-    except MarkedYAMLError as error:
-        where = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
-        raise InputError(f"{PARAMS} is not valid YAML: {error.problem}{where}; mend that line") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{PARAMS} is not text that YAML allows ({error}); save it as UTF-8") from None
-    except (ValueError, KeyError) as error:  # what is written like a date, say, and is none
-        raise InputError(f"{PARAMS} holds something that is no value ({error}); mend it") from None
+        now = msgspec.structs.asdict(read_section(section, type(before)))
+        for name, old in msgspec.structs.asdict(before).items():
+            if now[name] != old:
+                raise InputError(
+                    f"{PARAMS} was edited while this ran ({section}.{name}: {old} -> {now[name]}), and DVC would "
+                    "record the new settings for this result; run this again"
+                )
 
 
 def _refuse_unknown(section: Any, valid: Iterable[str], prefix: str) -> None:
@@ -117,31 +98,3 @@ def _refuse_unknown(section: Any, valid: Iterable[str], prefix: str) -> None:
             near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.5)
             meant = f"did you mean {prefix}{near[0]}?" if near else f"expected one of {', '.join(valid)}"
             raise InputError(f"{PARAMS} has an unknown setting {prefix}{key}; {meant}")
-
-
-def _expected(annotation: Any) -> str:
-    """What a setting may be, in words.
-
-    Examples
-    --------
-    >>> from typing import Annotated, Literal
-    >>> from msgspec import Meta
-    >>> _expected(Annotated[int, Meta(ge=2, le=8)])
-    'a whole number, at least 2 and at most 8'
-    >>> _expected(Annotated[float, Meta(gt=0, lt=1)]), _expected(Literal["none", "lz4", "zstd"])
-    ('a number, above 0 and below 1', "'none', 'lz4' or 'zstd'")
-    """
-    kind = msgspec.inspect.type_info(annotation)
-    match kind:
-        case msgspec.inspect.LiteralType():
-            *others, last = map(repr, get_args(annotation))
-            return f"{', '.join(others)} or {last}" if others else last
-        case msgspec.inspect.BoolType():
-            return "true or false"
-        case msgspec.inspect.StrType():
-            return "text"
-        case msgspec.inspect.IntType(gt, ge, lt, le) | msgspec.inspect.FloatType(gt, ge, lt, le):
-            bounds = {"above": gt, "at least": ge, "below": lt, "at most": le}
-            limits = " and ".join(f"{word} {bound:,}" for word, bound in bounds.items() if bound is not None)
-            return f"a {'whole ' if isinstance(kind, msgspec.inspect.IntType) else ''}number, {limits}"
-    raise TypeError(f"no words for {kind}")

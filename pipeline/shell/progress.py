@@ -11,25 +11,37 @@ Unit = Literal["clips", "bytes"]
 
 @contextmanager
 def progress(what: str, total: int | None, unit: Unit = "clips") -> Iterator[Advance]:
-    """Show how far a step over clips has come.
+    """Show how far a step has come.
 
     Parameters
     ----------
     what : str
         The step, in a word or two.
-    total : int
-        How many clips or bytes it takes in all; None where nobody knows.
+    total : int, optional
+        Clips or bytes in all; None if unknown.
     unit : {"clips", "bytes"}
 
     Yields
     ------
     callable
-        To be told how many more are done; may be called from any thread.
+        Call it with the number of clips or bytes just finished, from any thread.
     """
     if not sys.stderr.isatty():
         yield lambda done: None
         return
-    from pipeline.shell.bar import bar  # imported for people only: it takes a tenth of what a cached set does
+    from rich import progress as rich  # loaded for a terminal only
+    from rich.console import Console
 
-    with bar(what, total, unit) as advance:
+    amount = rich.DownloadColumn() if unit == "bytes" else rich.MofNCompleteColumn()
+    columns = ("{task.description}", rich.BarColumn(bar_width=24), amount, "{task.fields[rate]}")
+    console = Console(file=sys.stderr)
+    with rich.Progress(*columns, rich.TimeRemainingColumn(), console=console, transient=True) as bar:
+        number = bar.add_task(what, total=total, rate="")
+        (task,) = bar.tasks
+
+        def advance(done: int) -> None:
+            bar.advance(number, done)
+            speed = task.speed or 0
+            bar.update(number, rate=f"{speed / 1e6:,.0f} MB/s" if unit == "bytes" else f"{speed:,.0f} clips/s")
+
         yield advance

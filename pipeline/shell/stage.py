@@ -1,7 +1,6 @@
-"""The shell of every stage: it turns errors that a user can mend into one sentence and exit code 2."""
+"""What every command shares: lines for the user, and errors as one sentence with exit code 2."""
 
 import errno
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,15 +9,13 @@ from pathlib import Path
 
 import typer
 
-from features.code import refuse_edited
 from features.errors import InputError
+from features.fingerprint import refuse_edited
 
 USAGE = 2
-"""Exit code for input that cannot be used."""
-
+"""Exit code for bad input."""
 PACKAGES = ("features", "models", "pipeline")
-"""Ours, whose modules a stage depends on."""
-
+"""Packages of this project, whose modules a stage depends on."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -39,33 +36,35 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def note(line: str) -> None:
-    """Print one remark that is no result."""
-    print(f"note: {line}", file=sys.stderr, flush=True)
+def warn(line: str) -> None:
+    """Print a warning."""
+    print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
-def note_waiting(target: Path) -> None:
-    """Say that another run has to end first."""
-    note(f"another run is writing {target}; waiting for it to end")
+def warn_waiting(target: Path) -> None:
+    """Tell the user that another run has to end first."""
+    warn(f"another run is writing {target}; waiting for it to end")
+
+
+note, note_waiting = warn, warn_waiting
+"""Former names; rename their last callers, then delete this."""
 
 
 def default_workers() -> int:
-    """As many workers as this process may use processors."""
+    """Processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def run(stage: Callable[..., None]) -> None:
     """Run a stage's function as a command; its parameters become the command's arguments and options."""
-    gc.freeze()  # what has been imported stays until the end, so that nobody need look through it for garbage
-    with mendable():
+    with errors_as_sentences():
         typer.run(stage)
 
 
 def refuse_edited_code() -> None:
-    """Refuse to end well if any of our modules was edited since it was loaded.
+    """Fail if one of our modules was edited since it was loaded.
 
-    DVC takes the hashes of what a stage depends on when the stage has ended, and would take what the old code made for
-    what the new code makes.
+    DVC hashes the dependencies of a stage when it has ended. It would record the new code for what the old code made.
 
     Raises
     ------
@@ -77,8 +76,8 @@ def refuse_edited_code() -> None:
 
 
 @contextmanager
-def mendable() -> Iterator[None]:
-    """Turn errors that a user can mend into one sentence and exit code 2."""
+def errors_as_sentences() -> Iterator[None]:
+    """Print an error that the user can fix as one sentence, and exit with code 2."""
     try:
         yield
     except InputError as error:
@@ -91,11 +90,11 @@ def mendable() -> Iterator[None]:
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         if error.errno in NO_ROOM:
-            where = f" {error.filename2}" if error.filename2 else where  # of a copy, what was written
+            where = f" {error.filename2}" if error.filename2 else where  # the target of a copy
             _fail(f"there is no room to write{where} ({error.strerror}); free some space and run this again")
         if error.errno in NO_ACCESS:
-            _fail(f"writing or reading{where} is not allowed ({error.strerror}); change its permissions")
-        _fail(f"the system could not read or write{where} ({error.strerror or error}); see to that and run this again")
+            _fail(f"no permission to read or write{where} ({error.strerror}); change its permissions")
+        _fail(f"reading or writing{where} failed ({error.strerror or error}); fix that and run this again")
 
 
 def _fail(sentence: str) -> None:

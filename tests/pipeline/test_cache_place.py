@@ -47,8 +47,8 @@ def test_no_folder_of_other_things_is_a_cache(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     for folder, sentence in (
-        (Path(), "is the one you are in"),
-        (tmp_path, "is the one you are in"),
+        (Path(), "is the current folder"),
+        (tmp_path, "is the current folder"),
         (Path("file"), "is a file"),
     ):
         with pytest.raises(InputError, match=sentence):

@@ -217,7 +217,7 @@ def test_damage_that_reaches_dvcs_cache_is_repaired_there_too(
     done = Project(tmp_path if from_elsewhere else project.folder).run(*command, env=environment)
     assert done.code == 0, done.err
     assert list(tmp_path.iterdir()) == ([at] if from_elsewhere else [])
-    assert "DVC's cache held 1 of them damaged too" in done.out
+    assert "repaired 1 file in DVC's cache, too" in done.out
     assert contents(store) == good
     shutil.rmtree(store)
     assert project.run("dvc", "checkout", "featurize@train").code == 0

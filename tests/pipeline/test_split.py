@@ -140,7 +140,7 @@ def test_a_word_that_the_file_lacks_is_said(project: Project) -> None:
     project.save_npz({name: array[keep] for name, array in made.items()})
     done = project.stage("split")
     assert done.code == 0
-    assert "note: input.npz has no clip of silence" in done.err
+    assert "warning: input.npz has no clip of silence" in done.err
 
 
 def test_the_cache_is_kept_within_its_size(project: Project) -> None:

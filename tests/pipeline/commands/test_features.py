@@ -192,7 +192,7 @@ def test_the_cache(project: Project) -> None:
         (["inspect", TRAIN, "--clip", "1", "--seed", "3"], "--sample and --seed choose among the clips of a word"),
         (["inspect", TRAIN, "--to", "there"], "--to is where pictures and sound go; expected --word or --clip"),
         (["inspect", "s3://bucket/train.zarr"], "s3://bucket/train.zarr cannot be read (Install s3fs to access S3)"),
-        (["cache", "show", "--cache", "."], "the cache folder is the one you are in; expected one for shards alone"),
+        (["cache", "show", "--cache", "."], "the cache folder is the current folder; expected one for shards"),
         (["verify", "params.yaml"], "params.yaml is not a store"),
         (["cache", "prune", "--cache-size", "much"], "the cache size is 'much'"),
     ],

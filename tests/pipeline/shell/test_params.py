@@ -42,22 +42,22 @@ MISTAKES = [
     ("split.test_fractoin", 0.1, "split", r"unknown setting split.test_fractoin; did you mean split.test_fraction\?"),
     ("trian", {}, "train", r"unknown setting trian; did you mean train\?"),
     ("features.xyzzy", 1, "features", "unknown setting features.xyzzy; expected one of kind, n_fft"),
-    ("split.test_fraction", "0.1", "split", "in params.yaml is '0.1'; expected a number, above 0 and below 1$"),
-    ("split.test_fraction", 1.5, "split", "fraction in params.yaml is 1.5; expected a number, above 0 and below 1$"),
-    ("split.seed", 0.5, "split", "split.seed in params.yaml is 0.5; expected a whole number, at least 0$"),
-    ("split.test_fraction", 0.95, "split", "split in params.yaml: .* leave an empty train set"),
+    ("split.test_fraction", "0.1", "split", "split.test_fraction is '0.1'; expected `float`, got `str`"),
+    ("split.test_fraction", 1.5, "split", "split.test_fraction is 1.5; expected `float` < 1.0"),
+    ("split.seed", 0.5, "split", "split.seed is 0.5; expected `int`, got `float`"),
+    ("split.test_fraction", 0.95, "split", "section split: .* leave an empty train set"),
     ("store.chunk_clips", 100, "store", "shard_clips 256 is not a multiple of chunk_clips 100"),
-    ("store.shard_clips", 32 * 10**20, "store", "expected a whole number, at least 1 and at most 1,000,000,000,000$"),
-    ("store.codec", "lz5", "store", "store.codec in params.yaml is 'lz5'; expected 'none', 'lz4' or 'zstd'$"),
-    ("train.epochs", True, "train", "train.epochs in params.yaml is True; expected a whole number, at least 1$"),
-    ("models.base.dropout", None, "models.base", "dropout in params.yaml is None; expected a number, at least 0 and b"),
-    ("models.skip.skip_connections", 1, "models.skip", "skip_connections in params.yaml is 1; expected true or false$"),
-    ("features.kind", "power", "features", "features.kind in params.yaml is 'power'; expected 'magnitude'$"),
-    ("features.hop_length", 300, "features", "features in params.yaml: hop_length 300 is longer than n_fft 258"),
-    ("train.learning_rate", float("inf"), "train", "train.learning_rate in params.yaml is inf; expected a number, abo"),
-    ("train.learning_rate", float("nan"), "train", "train.learning_rate in params.yaml is nan; expected a number, abo"),
-    ("data.npz", 3, "data", "data.npz in params.yaml is 3; expected text$"),
-    ("models.base", 3, "models.base", "models.base in params.yaml is 3; expected settings"),
+    ("store.shard_clips", 32 * 10**20, "store", "store.shard_clips is 3200.*; expected `int` <= 1000000000000"),
+    ("store.codec", "lz5", "store", "store.codec is 'lz5'; expected one of 'none', 'lz4', 'zstd'"),
+    ("train.epochs", True, "train", "train.epochs is True; expected `int`, got `bool`"),
+    ("models.base.dropout", None, "models.base", "models.base.dropout is None; expected `float`, got `null`"),
+    ("models.skip.skip_connections", 1, "models.skip", "skip_connections is 1; expected `bool`, got `int`"),
+    ("features.kind", "power", "features", "features.kind is 'power'; expected one of 'magnitude'"),
+    ("features.hop_length", 300, "features", "section features: hop_length 300 is longer than n_fft 258"),
+    ("train.learning_rate", float("inf"), "train", "train.learning_rate is inf; expected `float` <"),
+    ("train.learning_rate", float("nan"), "train", "train.learning_rate is nan; expected `float` >"),
+    ("data.npz", 3, "data", "data.npz is 3; expected `str`, got `int`"),
+    ("models.base", 3, "models.base", "no section models.base; expected one with"),
 ]
 
 
@@ -70,7 +70,7 @@ def test_mistakes_are_named(params: Path, setting: str, value: object, section: 
 
 def test_a_missing_setting_and_a_missing_section_are_named(params: Path) -> None:
     params.write_text("split: {seed: 0, test_fraction: 0.1}")
-    with pytest.raises(InputError, match=r"lacks the setting split.validation_fraction"):
+    with pytest.raises(InputError, match=r"section split: Object missing required field `validation_fraction`"):
         read_section("split", SplitSpec)
     with pytest.raises(InputError, match=r"no section models"):
         read_section("models.base", NetworkSpec)
@@ -91,8 +91,7 @@ def test_no_file_and_no_yaml(in_folder: Path) -> None:
         read_section("split", SplitSpec)
     for text, sentence in (
         ("split: [", "not valid YAML"),
-        ("split: {seed: 2001-02-30}", r"something that is no value \(day is out of range for month\)"),
-        ("split: {seed: !!bool perhaps}", r"something that is no value \('perhaps'\)"),
+        ("split: {seed: 2001-02-30}", r"not valid YAML \(day is out of range for month\)"),
     ):
         (in_folder / "params.yaml").write_text(text)
         with pytest.raises(InputError, match=sentence):
