@@ -434,11 +434,17 @@ def is_made_by(path: Path, maker: str) -> bool:
 
     A file that is saved again or appended to is its owner's.
     """
+    return maker_of(path) == maker
+
+
+def maker_of(path: Path) -> str | None:
+    """The maker that :func:`write_npz` wrote a file for; None if it did not, or if the list of members has changed."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.comment == _signature(archive, maker)
-    except (OSError, *UNREADABLE):
-        return False
+            maker = archive.comment.rpartition(b" ")[0].decode()
+            return maker if archive.comment == _signature(archive, maker) else None
+    except (OSError, ValueError, *UNREADABLE):
+        return None
 
 
 def _signature(archive: zipfile.ZipFile, maker: str) -> bytes:

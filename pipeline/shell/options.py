@@ -52,10 +52,11 @@ def shard_cache(folder: Path | None, store: Path | None = None) -> ShardCache:
     project = Path.cwd()
     if store:
         project = next((parent for parent in store.resolve().parents if (parent / "dvc.yaml").is_file()), project)
-    return ShardCache(folder or _project(project) / ".cache" / "features")
+    return ShardCache(folder or project_of(project) / ".cache" / "features")
 
 
-def _project(here: Path) -> Path:
+def project_of(here: Path) -> Path:
+    """The project that a folder belongs to: for a queued experiment, the one that queued it."""
     parts = here.parts
     for at in range(len(parts) - len(EXPERIMENTS)):
         if parts[at : at + len(EXPERIMENTS)] == EXPERIMENTS:

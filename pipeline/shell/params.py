@@ -40,31 +40,46 @@ def read_section(dotted: str, spec: type[Spec]) -> Spec:
         If the file or the section is missing, or a setting is unknown, missing or of the wrong type or range; names the
         setting and, where one is close, the valid name that was perhaps meant.
     """
-    section = _load()
-    _refuse_unknown(section, SECTIONS, "")
-    path = ""
-    for name in dotted.split("."):
-        path = f"{path}.{name}" if path else name
-        if not isinstance(section, dict) or name not in section:
-            raise InputError(f"{PARAMS} has no section {path}; expected one with {', '.join(spec.__struct_fields__)}")
-        section = section[name]
-    if not isinstance(section, dict):
-        raise InputError(
-            f"{path} in {PARAMS} is {section!r}; expected settings {', '.join(spec.__struct_fields__)} under it"
-        )
-    _refuse_unknown(section, spec.__struct_fields__, f"{path}.")
+    section = _find(dotted, spec)
+    tag = spec.__struct_config__.tag_field
+    _refuse_unknown(section, [*spec.__struct_fields__, *([tag] if tag else [])], f"{dotted}.")
     for field in msgspec.structs.fields(spec):
         if field.name not in section:
-            raise InputError(f"{PARAMS} lacks the setting {path}.{field.name}; add it")
+            raise InputError(f"{PARAMS} lacks the setting {dotted}.{field.name}; add it")
         try:
             msgspec.convert(section[field.name], field.type)
         except ValidationError:
-            wrong = f"{path}.{field.name} in {PARAMS} is {section[field.name]!r}"
+            wrong = f"{dotted}.{field.name} in {PARAMS} is {section[field.name]!r}"
             raise InputError(f"{wrong}; expected {_expected(field.type)}") from None
     try:
         return msgspec.convert(section, spec)
     except ValidationError as error:
-        raise InputError(f"{path} in {PARAMS}: {error}") from None
+        raise InputError(f"{dotted} in {PARAMS}: {error}") from None
+
+
+def read_variant(dotted: str, specs: Mapping[str, type[Struct]], default: str) -> Struct:
+    """Parse one section of params.yaml whose tag says what it is parsed into.
+
+    Parameters
+    ----------
+    dotted : str
+        The section's name, such as ``models.base``.
+    specs : dict
+        What to parse it into, for each value of the tag; all have the same ``tag_field``.
+    default : str
+        The tag of a section without one.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_section` does, or if the tag is unknown.
+    """
+    section = _find(dotted, specs[default])
+    field = specs[default].__struct_config__.tag_field or ""
+    tag = section.get(field, default)
+    if not isinstance(tag, str) or tag not in specs:
+        raise InputError(f"{dotted}.{field} in {PARAMS} is {tag!r}; expected {_one_of(specs)}")
+    return read_section(dotted, specs[tag])
 
 
 def refuse_edited_settings(used: Mapping[str, Struct]) -> None:
@@ -96,6 +111,22 @@ def refuse_edited_settings(used: Mapping[str, Struct]) -> None:
             )
 
 
+def _find(dotted: str, spec: type[Struct]) -> dict[str, Any]:
+    """A section as it is written; names of the spec's settings go into error messages."""
+    section = _load()
+    _refuse_unknown(section, SECTIONS, "")
+    expected = ", ".join(spec.__struct_fields__)
+    path = ""
+    for name in dotted.split("."):
+        path = f"{path}.{name}" if path else name
+        if not isinstance(section, dict) or name not in section:
+            raise InputError(f"{PARAMS} has no section {path}; expected one with {expected}")
+        section = section[name]
+    if not isinstance(section, dict):
+        raise InputError(f"{dotted} in {PARAMS} is {section!r}; expected settings {expected} under it")
+    return section
+
+
 def _load() -> Any:
     try:
         return YAML(typ="safe").load(PARAMS)
@@ -119,6 +150,11 @@ def _refuse_unknown(section: Any, valid: Iterable[str], prefix: str) -> None:
             raise InputError(f"{PARAMS} has an unknown setting {prefix}{key}; {meant}")
 
 
+def _one_of(values: Iterable[Any]) -> str:
+    *others, last = map(repr, values)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def _expected(annotation: Any) -> str:
     """What a setting may be, in words.
 
@@ -134,8 +170,7 @@ def _expected(annotation: Any) -> str:
     kind = msgspec.inspect.type_info(annotation)
     match kind:
         case msgspec.inspect.LiteralType():
-            *others, last = map(repr, get_args(annotation))
-            return f"{', '.join(others)} or {last}" if others else last
+            return _one_of(get_args(annotation))
         case msgspec.inspect.BoolType():
             return "true or false"
         case msgspec.inspect.StrType():
