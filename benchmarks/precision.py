@@ -17,10 +17,11 @@ import numpy as np
 from features.store.reader import FeatureStore
 from features.stream.batches import scoring_batches, training_batches
 from models.devices import choose_precision
-from models.learner import TrainSpec
-from models.networks.cnn import NetworkSpec
-from models.training import Timing, train
-from pipeline.shell.params import read_section
+from models.history import Timing
+from models.networks.registry import DEFAULT_FAMILY, FAMILIES
+from models.settings import TrainSpec
+from models.training import train
+from pipeline.shell.params import read_section, read_variant
 
 
 def main() -> None:
@@ -62,7 +63,7 @@ def measure(folder: Path, model: str, precision: str, seed: int, epochs: int) ->
     store = FeatureStore.open(path)
     timings: list[Timing] = []
     trained = train(
-        read_section(f"models.{model}", NetworkSpec),
+        read_variant(f"models.{model}", {name: each.spec for name, each in FAMILIES.items()}, DEFAULT_FAMILY),
         spec,
         lambda first: training_batches(path, spec.batch_size, seed, first_batch=first),
         scoring_batches(folder / "validation.zarr", spec.batch_size),

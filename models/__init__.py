@@ -1,5 +1,5 @@
-"""Networks: their shape, how they are trained, and how well they do. Spectrograms in, words out.
+"""Networks: their layers, their training and their evaluation. Spectrograms in, words out.
 
-Import the module that holds what you need, for example ``from models.training import TrainSpec``. Nothing is
+Import the module that holds what you need, for example ``from models.settings import TrainSpec``. Nothing is
 re-exported here, so that a stage depends on exactly what it uses.
 """

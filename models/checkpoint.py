@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training needs to go on as if nothing had happened, in one file that appears whole."""
+"""Checkpoints: the whole state of a training in one file, replaced atomically."""
 
 import json
 import zlib
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training, stopped between two steps."""
+    """The state of a training between two steps."""
 
     key: str
-    """What is being trained: settings, clips, code. Another training must not go on from it."""
+    """Fingerprint of settings, clips and code; only a training with the same key resumes from it."""
     numbers: dict[str, Any]
-    """How far it is, as JSON can hold it; numbers come back to the last bit."""
+    """Progress, as JSON; numbers come back to the last bit."""
     arrays: dict[str, list[NDArray[Any]]]
-    """Values of variables, by what they belong to, in order."""
+    """Values of variables, in order, by what they belong to: ``model``, ``optimizer`` or ``best``."""
 
     def save(self, path: Path) -> None:
-        """Write it in place of the last one, in one step."""
+        """Replace the file at ``path`` atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         flat = {f"{name}/{place}": array for name, arrays in self.arrays.items() for place, array in enumerate(arrays)}
         about = json.dumps(
@@ -36,9 +36,9 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path, key: str) -> "Checkpoint | None":
-        """Read the checkpoint of a training; None if there is none, it is of another training, or it is damaged.
+        """Read a checkpoint; None if there is none, its key differs, or it is damaged.
 
-        The zip that it lies in has a checksum for each array.
+        The file is a zip, which has a checksum for each array.
         """
         try:
             with path.open("rb") as opened, np.load(opened) as file:
@@ -49,5 +49,5 @@ class Checkpoint:
                     name: [file[f"{name}/{place}"] for place in range(count)] for name, count in about["arrays"].items()
                 }
         except (OSError, BadZipFile, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zlib.error):
-            return None  # the last four: what zipfile says to damage in its directory
+            return None  # the last four: zipfile, on a damaged directory
         return cls(key, about["numbers"], arrays)

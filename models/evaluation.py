@@ -1,4 +1,4 @@
-"""Evaluation: what a trained network answers, and how often it is right."""
+"""Evaluation: the predictions of a trained network, and how good they are."""
 
 import zipfile
 import zlib
@@ -17,25 +17,25 @@ from sklearn.metrics import precision_recall_fscore_support
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a network answers to a set of clips.
+class Predictions:
+    """The probabilities that a network gives to each word, for a set of clips.
 
     Attributes
     ----------
     log_probabilities : float64 array, shape (clips, words)
-        Natural logarithms; each row's exponentials sum to 1.
+        Natural logarithms of probabilities; the exponentials of each row sum to 1.
     """
 
     log_probabilities: NDArray[np.float64]
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The likeliest word of each clip, int64, shape (clips,)."""
+        """The most probable word of each clip, int64, shape (clips,)."""
         return self.log_probabilities.argmax(axis=1)
 
     @property
     def confidence(self) -> NDArray[np.float64]:
-        """The probability of that word, float64, shape (clips,)."""
+        """The probability of that word, float64 in (0, 1], shape (clips,)."""
         return np.exp(self.log_probabilities.max(axis=1))
 
 
@@ -45,40 +45,47 @@ def load(path: Path) -> keras.Model:
     Raises
     ------
     ValueError
-        If the file is none.
+        If the file is damaged or holds no network.
     """
     try:
         return keras.models.load_model(path, compile=False)
-    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, TypeError) as error:  # by what is damaged
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        OSError,
+        TypeError,
+    ) as error:  # depends on what is damaged
         raise ValueError(str(error)) from None
 
 
-def answer(network: keras.Model, batches: tf.data.Dataset) -> Answers:
-    """Run a network over clips, in float32.
+def predict(network: keras.Model, batches: tf.data.Dataset) -> Predictions:
+    """Classify clips, in float32.
 
     Parameters
     ----------
     network : keras.Model
-        Gives logits.
+        Maps features to logits, float32 (batch, words).
     batches : tf.data.Dataset
         Finite, of (features, label): float32 (batch, frequency, time, 1).
 
     Returns
     -------
-    Answers
+    Predictions
         In the order of the batches.
     """
     logits = network.predict(batches.map(lambda features, label: features), verbose=0)
-    return Answers(log_softmax(logits.astype(np.float64), axis=1))
+    return Predictions(log_softmax(logits.astype(np.float64), axis=1))
 
 
-def score(labels: NDArray[np.int8], answers: Answers, words: Sequence[str]) -> dict[str, Any]:
-    """Compare answers with labels.
+def score(labels: NDArray[np.int8], predictions: Predictions, words: Sequence[str]) -> dict[str, Any]:
+    """Compare predictions with labels.
 
     Parameters
     ----------
     labels : int8 array, shape (clips,)
-    answers : Answers
+        Numbers of the words spoken.
+    predictions : Predictions
     words : sequence of str
         Names of the label numbers.
 
@@ -87,21 +94,21 @@ def score(labels: NDArray[np.int8], answers: Answers, words: Sequence[str]) -> d
     dict
         ``accuracy``; ``accuracy_ci95``, low and high end of its 95 % Wilson interval, clips taken as independent;
         ``loss``, mean cross-entropy in nats; ``test_clips``; and ``words``, a list of ``precision``, ``recall``, ``f1``
-        and ``clips`` of each ``word``. A ratio without a denominator is 0. (Lists keep tables of metrics narrow: DVC
-        gives every number in a dictionary a column.)
+        and ``clips`` of each ``word``. A ratio with denominator 0 is 0. Lists keep DVC's
+        tables of metrics narrow, because it gives every number in a dictionary its own column.
 
     Examples
     --------
-    >>> score(np.array([0], np.int8), Answers(np.log([[0.9, 0.1]])), ["yes", "no"])["accuracy"]
+    >>> score(np.array([0], np.int8), Predictions(np.log([[0.9, 0.1]])), ["yes", "no"])["accuracy"]
     1.0
     """
-    correct = int((answers.predicted == labels).sum())
+    correct = int((predictions.predicted == labels).sum())
     interval = binomtest(correct, len(labels)).proportion_ci(0.95, method="wilson")
-    each = precision_recall_fscore_support(labels, answers.predicted, labels=range(len(words)), zero_division=0.0)
+    each = precision_recall_fscore_support(labels, predictions.predicted, labels=range(len(words)), zero_division=0.0)
     return {
         "accuracy": correct / len(labels),
         "accuracy_ci95": [float(interval.low), float(interval.high)],
-        "loss": float(-answers.log_probabilities[np.arange(len(labels)), labels].mean()),
+        "loss": float(-predictions.log_probabilities[np.arange(len(labels)), labels].mean()),
         "test_clips": len(labels),
         "words": [
             {"word": word, "precision": float(precision), "recall": float(recall), "f1": float(f1), "clips": int(clips)}

@@ -1,7 +1,7 @@
-"""Memory: what a training step takes, and what is free for it.
+"""Memory: how much a training step needs, and how much is free.
 
-TensorFlow ends a process that cannot get memory with a segmentation fault, so a batch that is too large has to be found
-before the first step.
+TensorFlow crashes with a segmentation fault when memory runs out, so a batch that is too large must be refused before
+the first step.
 """
 
 import resource
@@ -13,13 +13,13 @@ import keras
 import numpy as np
 
 STEP_SHARE = 1.25
-"""Memory of a step over that of all layers' outputs; 1.1 to 1.2 was measured, gradients included."""
+"""Memory of a step, relative to that of all layers' outputs; 1.1 to 1.2 was measured, gradients included."""
 PARAMETER_COPIES = 6
-"""Copies of the weights in float32: a gradient, Adam's two moments, and what an update takes."""
+"""Copies of the weights in float32: the gradient, Adam's two moments, and temporaries of an update."""
 
 
 def largest_batch(model: keras.Model, free_bytes: int) -> int:
-    """How many clips a training step can take.
+    """The largest batch that a training step has memory for.
 
     Parameters
     ----------
@@ -39,17 +39,17 @@ def largest_batch(model: keras.Model, free_bytes: int) -> int:
 
 
 def free_bytes(root: Path = Path("/")) -> int | None:
-    """Bytes that this process can still take: what the machine has free, and what control groups and limits leave.
+    """Bytes that this process can still allocate: the least that the machine, control groups and limits leave.
 
     Parameters
     ----------
     root : Path
-        Where ``proc`` and ``sys`` lie.
+        Folder that holds ``proc`` and ``sys``.
 
     Returns
     -------
     int or None
-        None where the system does not say, as it does on Linux (see ``proc(5)`` and ``cgroups(7)``).
+        None on systems other than Linux (see ``proc(5)`` and ``cgroups(7)``).
     """
     left = [*_of_the_machine(root), *_of_control_groups(root), *_of_the_limit(root)]
     return max(0, min(left)) if left else None
@@ -63,7 +63,7 @@ def _of_the_machine(root: Path) -> Iterator[int]:
 
 
 def _of_control_groups(root: Path) -> Iterator[int]:
-    """What each group that this process is in, and each around it, has left, in versions 1 and 2."""
+    """What each control group of this process, and each of its parents, has left; versions 1 and 2."""
     with suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
             _, controllers, inside = line.split(":", 2)
@@ -81,7 +81,7 @@ def _of_control_groups(root: Path) -> Iterator[int]:
 
 
 def _reclaimable(folder: Path) -> int:
-    """Bytes of a group's page cache, which the system gives up when it needs them."""
+    """Bytes of a group's page cache, which the system frees on demand."""
     with suppress(OSError, ValueError):
         known = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         return int(known.get("inactive_file", 0)) + int(known.get("active_file", 0))

@@ -1,7 +1,7 @@
-"""Training: batches in, the network of the best epoch out. Knows no store; its only file is its checkpoint.
+"""Training: batches in, the network of the best epoch out. It reads no store and writes only its checkpoint.
 
-The order of everything is a function of the settings, so a training that goes on from a checkpoint gives the weights
-and the history of one that was never stopped, to the last bit where the device adds up in one order.
+Every order is a function of the settings. So a training resumed from a checkpoint ends with the weights and history of
+one that never stopped, bit for bit on a processor. GPUs sum in no fixed order; there the last digits differ.
 """
 
 import math
@@ -13,57 +13,30 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.checkpoint import Checkpoint
-from models.devices import choose_strategy
-from models.learner import Learner, TrainSpec
+from models.devices import choose_strategy, list_gpus
+from models.history import Epoch, Timing, best_of
 from models.memory import free_bytes, largest_batch
-from models.networks.cnn import LOG_OFFSET, NetworkSpec
+from models.networks.front_end import LOG_OFFSET, Statistics
+from models.settings import CHECKPOINT_S, TrainSpec
+from models.trainer import Trainer
 
 RUNAWAY = 10
 """Validation loss of a diverged training, in multiples of what guessing gives: the log of the number of words."""
 STATISTICS_CLIPS = 2048
-"""Clips that mean and variance of the log magnitudes are taken over."""
-CHECKPOINT_S = 30.0
-"""Seconds between two checkpoints: what a kill costs at most."""
+"""Clips from which mean and variance of the log magnitudes are computed."""
 
 
 class TrainingError(Exception):
-    """Settings that a network cannot be trained with; the message says in a sentence what to change."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """How one epoch went."""
-
-    epoch: int
-    learning_rate: float
-    """At its end."""
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Where the time of an epoch went, or of that part of it which came after a restart."""
-
-    seconds: float
-    """Of the epoch's steps; validation and checkpoints are not in it."""
-    waited: float
-    """Seconds in which the device had nothing to do because the next batch was not there."""
-
-    @property
-    def waiting(self) -> float:
-        """Share of the seconds that was waited."""
-        return self.waited / self.seconds if self.seconds else 0.0
+    """The network cannot be trained with these settings; the message says in one sentence what to change."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network and how it came about."""
+    """A trained network and its history."""
 
     model: keras.Model
     """In float32, with the weights of the best epoch."""
@@ -74,32 +47,32 @@ class Trained:
 
 @dataclass
 class Progress:
-    """How far a training is: the numbers of a checkpoint."""
+    """How far a training is: the numbers in a checkpoint."""
 
     step: int = 0
-    """Steps of this epoch that are done."""
+    """Finished steps of this epoch."""
     loss: float = 0.0
-    """Sum of these steps' losses."""
+    """Sum of the losses of these steps."""
     correct: int = 0
-    """Clips of these steps that were named right."""
+    """Clips of these steps that were classified correctly."""
     history: list[Epoch] = field(default_factory=list)
 
     @property
     def best(self) -> Epoch:
         """The epoch of least validation loss."""
-        return min(self.history, key=lambda epoch: (math.isnan(epoch.val_loss), epoch.val_loss))
+        return best_of(self.history)
 
     @property
     def is_lost(self) -> bool:
-        """Whether the weights are NaN, from which no later epoch recovers."""
+        """Whether the last validation loss is NaN; no later epoch recovers from NaN weights."""
         return bool(self.history) and math.isnan(self.history[-1].val_loss)
 
     def patience_is_over(self, epochs: int) -> bool:
-        """Whether so many epochs have gone by since the best."""
+        """Whether this many epochs have passed since the best one; never if 0."""
         return bool(epochs and self.history and len(self.history) - self.best.epoch >= epochs)
 
 
-def log_statistics(batches: tf.data.Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def log_statistics(batches: tf.data.Dataset) -> Statistics:
     """Mean and variance of log magnitudes, for each frequency.
 
     Parameters
@@ -118,12 +91,12 @@ def log_statistics(batches: tf.data.Dataset) -> tuple[NDArray[np.float32], NDArr
         total = total + logarithm.sum(axis=(0, 2, 3))
         squares = squares + np.square(logarithm).sum(axis=(0, 2, 3))
     mean = total / count
-    variance = np.maximum(squares / count - np.square(mean), 0)  # rounding can make none a little less than none
+    variance = np.maximum(squares / count - np.square(mean), 0)  # rounding can give -1e-16 for 0
     return np.asarray(mean, np.float32), np.asarray(variance, np.float32)
 
 
 def train(
-    network: NetworkSpec,
+    network: Struct,
     spec: TrainSpec,
     training: Callable[[int], tf.data.Dataset],
     validation: tf.data.Dataset,
@@ -141,29 +114,31 @@ def train(
 
     Parameters
     ----------
-    network : NetworkSpec
+    network : Struct
+        Settings of one of the :data:`~models.networks.registry.FAMILIES`.
     spec : TrainSpec
     training : callable
-        Told how many batches to leave out, gives the others of one endless stream of (features, label): float32 or
-        float16 (batch, frequency, time, 1), every batch of ``spec.batch_size``, and int64 (batch,).
+        Called with the number of batches to skip; returns the rest of one endless stream of (features, label): float32
+        or float16 (batch, frequency, time, 1), linear magnitudes, and int64 (batch,). Every batch has
+        ``spec.batch_size`` clips.
     validation : tf.data.Dataset
         Finite, of the same elements; the last batch may be partial.
     clips_of_words : int64 array, shape (words,)
-        Clips of each word in the training set. An epoch is as many batches as they all fill.
+        Clips of each word in the training set. An epoch is as many full batches as they fill.
     checkpoint : Path, optional
-        Where to keep a checkpoint, and to look for one to go on from.
+        File to save checkpoints to, and to resume from.
     key : str
-        Fingerprint of what is trained; a checkpoint of another key is not used.
+        Fingerprint of what is trained; a checkpoint with another key is ignored.
     checkpoint_s : float
         Seconds between two checkpoints.
     strategy : tf.distribute.Strategy, optional
         How devices share the work; that of :func:`choose_strategy` by default.
     on_resume : callable
-        Told the epochs that a checkpoint holds, and how many batches of the next one were done too.
+        Called on resuming, with the finished epochs and the number of finished batches of the next one.
     on_batch : callable
-        Told the number of clips of each step when it is done; at a restart, those of all steps before.
+        Called after each step with its number of clips; on resuming, once with the clips of all earlier steps.
     on_epoch : callable
-        Told how each epoch went; at a restart, not of those before.
+        Called after each epoch; not for the epochs before a resume.
 
     Returns
     -------
@@ -186,8 +161,8 @@ def train(
     if spec.compression == "log":
         statistics = log_statistics(first.take(min(steps, max(1, STATISTICS_CLIPS // spec.batch_size))))
     shape = tuple(first.element_spec[0].shape[1:])
-    learner = Learner(network, spec, shape, statistics, clips_of_words, steps * spec.epochs, strategy)
-    _refuse_too_large(spec.batch_size, learner.model)
+    trainer = Trainer(network, spec, shape, statistics, clips_of_words, steps * spec.epochs, strategy)
+    _refuse_too_large(spec.batch_size, trainer.model)
     progress = Progress()
     best_weights: list[NDArray[np.float32]] = []
 
@@ -196,13 +171,13 @@ def train(
         history = [Epoch(**epoch) for epoch in saved.numbers.pop("history")]
         progress = Progress(**saved.numbers, history=history)
         best_weights = saved.arrays.pop("best")
-        learner.restore(saved.arrays)
+        trainer.restore(saved.arrays)
         on_resume(history, progress.step)
         on_batch((len(history) * steps + progress.step) * spec.batch_size)
 
     def save() -> None:
         if checkpoint:
-            Checkpoint(key, asdict(progress), {**learner.state(), "best": best_weights}).save(checkpoint)
+            Checkpoint(key, asdict(progress), {**trainer.state(), "best": best_weights}).save(checkpoint)
 
     while (
         len(progress.history) < spec.epochs
@@ -210,31 +185,31 @@ def train(
         and not progress.is_lost
     ):
         epoch = len(progress.history)
-        batches = learner.batches(training(epoch * steps + progress.step))
-        seconds = waited = 0.0
+        batches = trainer.batches(training(epoch * steps + progress.step))
+        seconds = data_wait_s = 0.0
         last_saved = time.monotonic()
         try:
             while progress.step < steps:
                 started = time.monotonic()
                 batch = next(batches)
                 arrived = time.monotonic()
-                loss, correct = learner.step(batch)
+                loss, correct = trainer.step(batch)
                 progress.step += 1
                 progress.loss += loss
                 progress.correct += correct
                 ended = time.monotonic()
                 seconds += ended - started
-                waited += arrived - started
+                data_wait_s += arrived - started
                 on_batch(spec.batch_size)
                 if progress.step < steps and ended - last_saved >= checkpoint_s:
                     save()
                     last_saved = time.monotonic()
         finally:
-            del batches  # an endless stream that is still read when the interpreter ends can hang it
-        val_loss, val_accuracy = learner.score(validation)
+            del batches  # a stream that is still being read can hang the interpreter at exit
+        val_loss, val_accuracy = trainer.score(validation)
         result = Epoch(
             epoch + 1,
-            learner.learning_rate,
+            trainer.learning_rate,
             progress.loss / steps,
             progress.correct / (steps * spec.batch_size),
             val_loss,
@@ -242,9 +217,9 @@ def train(
         )
         progress = Progress(history=[*progress.history, result])
         if progress.best is result:
-            best_weights = learner.model.get_weights()
+            best_weights = trainer.model.get_weights()
         save()
-        on_epoch(result, Timing(seconds, waited))
+        on_epoch(result, Timing(seconds, data_wait_s))
     most = RUNAWAY * math.log(len(clips_of_words))
     if not progress.best.val_loss <= most:
         if checkpoint:
@@ -253,12 +228,12 @@ def train(
             f"its validation loss diverged to {progress.best.val_loss:.3g}; expected at most {most:.0f}, so choose a "
             f"train.learning_rate smaller than {spec.learning_rate:g}"
         )
-    return Trained(learner.finished(best_weights), progress.best, progress.history)
+    return Trained(trainer.finished(best_weights), progress.best, progress.history)
 
 
 def _refuse_too_large(batch_size: int, model: keras.Model) -> None:
-    """Refuse a batch that the processor's memory cannot hold; that of GPUs TensorFlow itself looks after."""
-    free = None if tf.config.list_physical_devices("GPU") else free_bytes()
+    """Refuse a batch larger than the processor's memory; on GPUs TensorFlow raises an error of its own."""
+    free = None if list_gpus() else free_bytes()
     most = batch_size if free is None else largest_batch(model, free)
     if batch_size > most:
         assert free is not None

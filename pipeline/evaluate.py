@@ -1,54 +1,95 @@
-"""Stage ``evaluate@<model>``: score one network on the test set, which no training step saw."""
+"""Stage ``evaluate@<network>``: score one network on the test set, which no training step saw.
+
+A finished evaluation is kept under everything that decided it. A run whose evaluation is kept publishes it again,
+without loading TensorFlow.
+"""
 
 import csv
 import json
+import zipfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from features.errors import InputError
 from features.store.publish import publish
 from features.store.reader import FeatureStore
-from features.stream.batches import damage_as_input_error, scoring_batches
-from models.evaluation import answer, load, score
+from pipeline.shell.options import parse_size
+from pipeline.shell.results import DEFAULT_SIZE, Results, Size, file_digest, result_key
 from pipeline.shell.stage import note_waiting, refuse_edited_code, run, say
 
 TEST = Path("data/features/test.zarr")
 BATCH_CLIPS = 64
+CODE = ("features.stream.batches", "features.stream.order", "models.evaluation", "pipeline.evaluate")
+"""Modules that decide metrics and predictions, beside the network and the features."""
+LIBRARIES = ("keras", "numpy", "scikit-learn", "scipy", "tensorflow")
 
 
-def main(model: Annotated[str, typer.Argument(help="A name under models in params.yaml.")]) -> None:
+def main(
+    model: Annotated[str, typer.Argument(help="A name under models in params.yaml.")],
+    cache_size: Size = DEFAULT_SIZE,
+) -> None:
     """Write metrics/<model>.json and artifacts/<model>/predictions.csv from artifacts/<model>/model.keras."""
+    max_bytes = parse_size(cache_size)
     trained = Path("artifacts", model, "model.keras")
     if not trained.is_file():
         raise InputError(f"{trained} does not exist; expected a trained network, so run dvc repro train@{model} first")
+    if not zipfile.is_zipfile(trained):
+        raise _not_a_network(trained, "it is not a zip file")
+    metrics = Path(f"metrics/{model}.json")
+    results = Results.of_project()
+    with publish(metrics, trained.with_name("predictions.csv"), waiting=note_waiting) as staged:
+        store = FeatureStore.open(TEST)
+        files = dict(zip(("metrics.json", "predictions.csv"), staged, strict=True))
+        key = fingerprint(trained, store)
+        known = results.take(key, files)
+        if not known:
+            _evaluate(trained, store, *staged)
+        refuse_edited_code()
+        if not known and max_bytes:
+            results.keep(key, files)
+    results.prune(max_bytes)
+    result = json.loads(metrics.read_text())
+    low, high = result["accuracy_ci95"]
+    say(
+        f"evaluate: {model}{' was evaluated before and' if known else ''} is right on {result['accuracy']:.1%} of "
+        f"{result['test_clips']} test clips (95% interval {low:.1%} to {high:.1%})"
+    )
+
+
+def fingerprint(trained: Path, store: FeatureStore) -> str:
+    """Fingerprint of all that decides an evaluation: 32 hexadecimal digits."""
+    decided_by = [file_digest(trained), store.attributes["spec_hash"], store.attributes["source_digest"]]
+    return result_key([decided_by, store.attributes["words"]], CODE, LIBRARIES)
+
+
+def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) -> None:
+    """Classify the clips of a store; write metrics as JSON and predictions as CSV."""
+    from features.stream.batches import damage_as_input_error, scoring_batches
+    from models.evaluation import Predictions, load, predict, score
+
     try:
         network = load(trained)
     except ValueError as error:
-        raise InputError(
-            f"{trained} cannot be loaded as a network ({error}); run dvc repro --force train@{model} to train it anew"
-        ) from None
-    store = FeatureStore.open(TEST)
-    words = store.attributes["words"]
-    labels, rows = store.labels, store.source_rows
+        raise _not_a_network(trained, str(error)) from None
     with damage_as_input_error():
-        answers = answer(network, scoring_batches(TEST, BATCH_CLIPS))
-    result = score(labels, answers, words)
-    predictions = trained.with_name("predictions.csv")
-    metrics = Path(f"metrics/{model}.json")
-    with publish(metrics, predictions, waiting=note_waiting) as (metrics_aside, predictions_aside):
-        metrics_aside.write_text(json.dumps(result, indent=2) + "\n")
-        with open(predictions_aside, "w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["source_row", "actual", "predicted", "confidence"])
-            for row, label, guess, confidence in zip(rows, labels, answers.predicted, answers.confidence, strict=True):
-                table.writerow([row, words[label], words[guess], f"{confidence:.6f}"])
-        refuse_edited_code()
-    low, high = result["accuracy_ci95"]
-    say(
-        f"evaluate: {model} is right on {result['accuracy']:.1%} of {len(labels)} test clips "
-        f"(95% interval {low:.1%} to {high:.1%})"
+        predictions: Predictions = predict(network, scoring_batches(store.path, BATCH_CLIPS))
+    words = store.attributes["words"]
+    result: dict[str, Any] = score(store.labels, predictions, words)
+    metrics.write_text(json.dumps(result, indent=2) + "\n")
+    columns = (store.source_rows, store.labels, predictions.predicted, predictions.confidence)
+    with open(table, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["source_row", "actual", "predicted", "confidence"])
+        for row, label, guess, confidence in zip(*columns, strict=True):
+            writer.writerow([row, words[label], words[guess], f"{confidence:.6f}"])
+
+
+def _not_a_network(trained: Path, why: str) -> InputError:
+    return InputError(
+        f"{trained} cannot be loaded as a network ({why}); run dvc repro --force train@{trained.parent.name} to make it"
+        " again"
     )
 
 

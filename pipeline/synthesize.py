@@ -1,43 +1,76 @@
-"""Stage ``synthesize``: write the embedded corpus, spoken by a speech synthesiser, in the schema of the real file."""
+"""Stage ``synthesize``: write the demo corpus, spoken by a speech synthesiser, in the schema of the reference file.
 
+A file that the same settings and code made, and that is intact, stays as it is.
+"""
+
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.sources.demo_corpus import SynthesizeSpec, synthesize
 from features.sources.espeak import open_voice
-from features.sources.npz_writer import is_made_by, write_npz
+from features.sources.npz_writer import maker_of, write_npz
 from features.store.publish import publish, refuse_foreign
 from pipeline.shell.params import read_section, refuse_edited_settings
 from pipeline.shell.progress import progress
+from pipeline.shell.results import result_key
 from pipeline.shell.stage import note_waiting, refuse_edited_code, run, say
 
 OUTPUT = Path("data/demo/speech_wav_8000.npz")
 MAKER = "spoken-words synthesize"
+"""What the maker recorded in our npz begins with; a fingerprint of settings and code follows."""
+CODE = (
+    "features.corpus",
+    "features.sources.demo_corpus",
+    "features.sources.espeak",
+    "features.sources.noise",
+    "features.sources.npz_writer",
+    "pipeline.synthesize",
+)
+"""Modules that decide the samples."""
+LIBRARIES = ("espeakng-loader", "numpy", "soxr")
 
 
 def refuse_own_file(output: Path) -> None:
-    """Refuse to replace an npz that somebody else put in the demo corpus's place.
+    """Refuse to replace an npz that this stage did not write.
 
     Raises
     ------
     InputError
-        If a file stands there that this stage did not write.
+        If the path holds anything else, such as a user's own npz.
     """
     refuse_foreign(output)
-    if output.exists() and not is_made_by(output, MAKER):
+    if output.exists() and not (maker_of(output) or "").startswith(MAKER):
         raise InputError(
             f"{output} is not the demo corpus that this stage wrote, so it stays as it is; expected your own npz under "
             "another path, so move it and set data.npz to its new path in params.yaml"
         )
 
 
+def is_intact(path: Path) -> bool:
+    """Whether every member of a zip matches its checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error):
+        return False
+
+
 def main() -> None:
     """Write data/demo/speech_wav_8000.npz with the settings of synthesize in params.yaml."""
     spec = read_section("synthesize", SynthesizeSpec)
+    refuse_own_file(OUTPUT)
+    maker = f"{MAKER} {result_key(msgspec.to_builtins(spec), CODE, LIBRARIES)}"
+    if maker_of(OUTPUT) == maker and is_intact(OUTPUT):
+        refuse_edited_settings({"synthesize": spec})
+        say(f"synthesize: {OUTPUT} is up to date")
+        return
     words: list[str] = []
     speakers: list[str] = []
     with (
@@ -53,7 +86,7 @@ def main() -> None:
                 advance(1)
                 yield clip[np.newaxis]
 
-        write_npz(aside, spec.clips, blocks(), words, speakers, maker=MAKER)
+        write_npz(aside, spec.clips, blocks(), words, speakers, maker=maker)
         refuse_edited_settings({"synthesize": spec})
         refuse_edited_code()
     voices = {speaker for word, speaker in zip(words, speakers, strict=True) if word != "silence"}

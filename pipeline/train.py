@@ -1,32 +1,31 @@
-"""Stage ``train@<model>``: fit one network on the train set, choosing its epoch by the validation set."""
+"""Stage ``train@<network>``: fit one network on the train set and keep its best epoch by the validation set.
 
-import csv
-import hashlib
-import json
+A finished training is kept under everything that decided it. A run whose training is kept publishes it again, without
+loading TensorFlow.
+"""
+
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import numpy as np
-import tensorflow as tf
 import typer
-from dvclive.live import Live
+from msgspec import Struct
 
 from features.errors import InputError
-from features.fingerprint import code_fingerprint, sources_of
 from features.store.publish import publish, remove
 from features.store.reader import FeatureStore
-from features.stream.batches import damage_as_input_error, scoring_batches, training_batches
-from models.devices import adds_up_in_order, choose_precision, choose_strategy
-from models.learner import TrainSpec
-from models.networks.cnn import SMALLEST_SIDE, NetworkSpec
-from models.training import CHECKPOINT_S, Epoch, Timing, TrainingError, train
-from pipeline.shell.params import read_section, refuse_edited_settings
+from models.devices import choose_precision, count_replicas
+from models.history import Epoch, Timing, best_of, read_history, write_history
+from models.networks.registry import DEFAULT_FAMILY, FAMILIES, family_of
+from models.settings import CHECKPOINT_S, Precision, TrainSpec
+from pipeline.shell.options import parse_size
+from pipeline.shell.params import read_section, read_variant, refuse_edited_settings
 from pipeline.shell.progress import progress
+from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
 from pipeline.shell.stage import note, note_waiting, refuse_edited_code, run, say
 
 TRAIN = Path("data/features/train.zarr")
@@ -34,16 +33,18 @@ VALIDATION = Path("data/features/validation.zarr")
 CODE = (
     "features.stream.order",
     "features.stream.batches",
-    "models.networks.convolution",
     "models.devices",
-    "models.learner",
-    "models.networks.cnn",
+    "models.history",
+    "models.networks.front_end",
+    "models.settings",
+    "models.trainer",
     "models.training",
+    "pipeline.train",
 )
-"""Modules that decide which weights come out, beside the features."""
+"""Modules that decide the weights, beside the features and those of the network's family."""
 LIBRARIES = ("keras", "numpy", "tensorflow")
 STARVED = 0.05
-"""Share of an epoch spent waiting for data from which that is worth a word."""
+"""Share of an epoch spent waiting for data above which a note is printed."""
 
 
 def main(
@@ -52,62 +53,114 @@ def main(
         float,
         typer.Option("--checkpoint-every", envvar="CHECKPOINT_EVERY", min=0, help="Seconds between two checkpoints."),
     ] = CHECKPOINT_S,
+    cache_size: Size = DEFAULT_SIZE,
 ) -> None:
     """Write artifacts/<model>/model.keras, history.csv and live/ with the settings of train and models.<model>."""
+    max_bytes = parse_size(cache_size)
     spec = read_section("train", TrainSpec)
-    network = read_section(f"models.{model}", NetworkSpec)
-    strategy = choose_strategy()
-    precision = choose_precision(spec.precision)
-    if precision == "float16" and strategy.num_replicas_in_sync > 1:
+    network = read_variant(f"models.{model}", {name: each.spec for name, each in FAMILIES.items()}, DEFAULT_FAMILY)
+    precision, replicas = choose_precision(spec.precision), count_replicas()
+    if precision == "float16" and replicas > 1:
         raise InputError(
-            "train.precision is float16 and there are several GPUs, which it cannot be scaled on; expected one GPU or "
-            "another precision, so set it to bfloat16 or float32"
+            "train.precision is float16, whose losses cannot be scaled on several GPUs; expected one GPU or another "
+            "precision, so set it to bfloat16 or float32"
         )
-    if not adds_up_in_order():
-        note("GPUs add up in any order, so two runs with equal settings differ in their last digits")
     folder = Path("artifacts", model)
-    targets = folder / "model.keras", folder / "history.csv"
+    live = folder / "live"
     checkpoint = Path(f".cache/training/{model}.npz")
-    with publish(*targets, waiting=note_waiting) as (model_aside, history_aside), damage_as_input_error():
+    results = Results.of_project()
+    with publish(folder / "model.keras", folder / "history.csv", waiting=note_waiting) as staged:
         store, validation = FeatureStore.open(TRAIN), FeatureStore.open(VALIDATION)
-        if min(store.shape) < SMALLEST_SIDE:
-            raise InputError(
-                f"the features of {TRAIN} are {store.shape[0]} x {store.shape[1]}; expected at least {SMALLEST_SIDE} "
-                "each way for the networks' poolings, so choose a larger features.n_fft or a smaller "
-                "features.hop_length"
-            )
-        report = Report(model, spec.epochs, folder / "live")
-        clips = spec.epochs * (store.clips // spec.batch_size) * spec.batch_size
-        with progress(f"training {model}", clips) as advance, _training_error_as_input_error(model):
-            trained = train(
-                network,
-                spec,
-                lambda first: training_batches(TRAIN, spec.batch_size, spec.seed, first_batch=first),
-                scoring_batches(VALIDATION, spec.batch_size),
-                clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
-                checkpoint=checkpoint,
-                key=fingerprint(spec, network, precision, strategy.num_replicas_in_sync, store, validation),
-                checkpoint_s=checkpoint_s,
-                strategy=strategy,
-                on_resume=report.resume,
-                on_batch=advance,
-                on_epoch=report.epoch,
-            )
-        report.end()
+        _refuse_small_features(store, family_of(network).smallest_side)
+        key = fingerprint(spec, network, precision, replicas, store, validation)
+        staged_live = staged[0].with_name("live")
+        known = results.take(key, {"model.keras": staged[0], "history.csv": staged[1], "live": staged_live})
+        if known:
+            remove(live)
+            staged_live.replace(live)
+        else:
+            _fit(model, network, spec, store, staged, checkpoint, key, checkpoint_s)
         refuse_edited_settings({"train": spec, f"models.{model}": network})
         refuse_edited_code()
-        remove(checkpoint)
-        trained.model.save(model_aside)
-        with open(history_aside, "w", newline="") as file:
-            table = csv.DictWriter(file, [field.name for field in fields(Epoch)])
-            table.writeheader()
-            table.writerows(asdict(epoch) for epoch in trained.history)
-    early = f" of {len(trained.history)}, stopped early" if len(trained.history) < spec.epochs else ""
-    say(f"train: {model} in {precision}, best epoch {trained.best.epoch}{early} -> {folder / 'model.keras'}")
+        if not known and max_bytes:
+            # Before others may publish in the same place: it must not keep theirs under our key.
+            results.keep(key, {"model.keras": staged[0], "history.csv": staged[1], "live": live})
+    remove(checkpoint)  # only now: until here, a kill or a full disk must not cost the training
+    results.prune(max_bytes)
+    history = read_history(folder / "history.csv")
+    how = "was trained with these settings before," if known else f"in {precision},"
+    early = f" of {len(history)}, stopped early" if len(history) < spec.epochs else ""
+    say(f"train: {model} {how} best epoch {best_of(history).epoch}{early} -> {folder / 'model.keras'}")
+
+
+def fingerprint(spec: TrainSpec, network: Struct, precision: Precision, replicas: int, *stores: FeatureStore) -> str:
+    """Fingerprint of all that decides a training: 32 hexadecimal digits."""
+    settings = [
+        msgspec.to_builtins(spec),
+        msgspec.to_builtins(network),
+        [precision, replicas],
+        [[store.attributes["spec_hash"], store.attributes["source_digest"]] for store in stores],
+    ]
+    return result_key(settings, [*CODE, *family_of(network).code], LIBRARIES)
+
+
+def _refuse_small_features(store: FeatureStore, smallest_side: int) -> None:
+    if min(store.shape) < smallest_side:
+        raise InputError(
+            f"the features of {TRAIN} are {store.shape[0]} x {store.shape[1]}; expected at least {smallest_side} "
+            "each way for the network's poolings, so choose a larger features.n_fft or a smaller features.hop_length"
+        )
+
+
+def _fit(
+    model: str,
+    network: Struct,
+    spec: TrainSpec,
+    store: FeatureStore,
+    staged: tuple[Path, ...],
+    checkpoint: Path,
+    key: str,
+    checkpoint_s: float,
+) -> None:
+    """Train a network; write it and its history to the staged paths."""
+    from features.stream.batches import damage_as_input_error, scoring_batches, training_batches
+    from models.devices import choose_strategy, list_gpus
+    from models.training import train
+
+    if list_gpus():
+        note("GPUs sum in no fixed order, so two runs with equal settings differ in their last digits")
+    report = Report(model, spec.epochs, Path("artifacts", model, "live"))
+    clips = spec.epochs * (store.clips // spec.batch_size) * spec.batch_size
+    with (
+        damage_as_input_error(),
+        _training_error_as_input_error(model),
+        progress(f"training {model}", clips) as advance,
+    ):
+        trained = train(
+            network,
+            spec,
+            lambda first: training_batches(TRAIN, spec.batch_size, spec.seed, first_batch=first),
+            scoring_batches(VALIDATION, spec.batch_size),
+            clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
+            checkpoint=checkpoint,
+            key=key,
+            checkpoint_s=checkpoint_s,
+            strategy=choose_strategy(),
+            on_resume=report.resume,
+            on_batch=advance,
+            on_epoch=report.epoch,
+        )
+    report.end()
+    trained.model.save(staged[0])
+    write_history(staged[1], trained.history)
 
 
 @contextmanager
 def _training_error_as_input_error(model: str) -> Iterator[None]:
+    import tensorflow as tf
+
+    from models.training import TrainingError
+
     try:
         yield
     except TrainingError as error:
@@ -119,31 +172,33 @@ def _training_error_as_input_error(model: str) -> Iterator[None]:
 
 
 class Report:
-    """What a training tells while it goes on: lines for a person, DVCLive's files for plots."""
+    """Reports a training while it runs: lines for a person, DVCLive's files for plots."""
 
     def __init__(self, model: str, epochs: int, folder: Path) -> None:
+        from dvclive.live import Live
+
         self._model = model
         self._epochs = epochs
         self._live = Live(str(folder), save_dvc_exp=False, dvcyaml=False)
 
     def resume(self, before: list[Epoch], batches: int) -> None:
-        """Tell what a checkpoint holds."""
+        """Report what a checkpoint holds."""
         say(f"train: {self._model} goes on from a checkpoint after {len(before)} epochs and {batches} batches")
         for epoch in before:
             self._log(epoch)
 
     def epoch(self, epoch: Epoch, timing: Timing) -> None:
-        """Tell how an epoch went."""
+        """Report a finished epoch."""
         self._log(epoch)
         say(
             f"train: {self._model} {epoch.epoch}/{self._epochs}  loss {epoch.loss:.3f} val {epoch.val_loss:.3f}  "
             f"acc {epoch.accuracy:.3f} val {epoch.val_accuracy:.3f}  "
-            f"{timing.seconds:.0f} s, {timing.waiting:.1%} waiting"
+            f"{timing.seconds:.0f} s, {timing.data_wait:.1%} waiting for data"
         )
-        if timing.waiting > STARVED:
+        if timing.data_wait > STARVED:
             note(
-                f"{self._model} waited for data {timing.waiting:.0%} of that epoch; a nearer disk, more memory to keep "
-                "the features in, store.dtype: float16 or store.codec: none would feed it faster"
+                f"{self._model} waited for data {timing.data_wait:.0%} of that epoch; a faster disk, more memory for "
+                "the page cache, store.dtype: float16 or store.codec: none would feed it faster"
             )
 
     def end(self) -> None:
@@ -156,19 +211,6 @@ class Report:
             if name != "epoch":
                 self._live.log_metric(f"val/{name[4:]}" if name.startswith("val_") else f"train/{name}", value)
         self._live.next_step()
-
-
-def fingerprint(spec: TrainSpec, network: NetworkSpec, precision: str, replicas: int, *stores: FeatureStore) -> str:
-    """What is being trained, so that a checkpoint of something else is not taken for it."""
-    parts = [
-        msgspec.to_builtins(spec),
-        msgspec.to_builtins(network),
-        [precision, replicas],
-        [[store.attributes["spec_hash"], store.attributes["source_digest"]] for store in stores],
-        code_fingerprint(sources_of(CODE)),
-        {library: version(library) for library in LIBRARIES},
-    ]
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 if __name__ == "__main__":

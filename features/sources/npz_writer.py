@@ -35,7 +35,7 @@ def write_npz(
     words, groups : iterables of str
         One a clip; read only after the last block.
     maker : str
-        Recorded in the zip's comment with a checksum of its directory, for :func:`is_made_by`.
+        Recorded in the zip's comment with a checksum of its directory, for :func:`maker_of`.
 
     Raises
     ------
@@ -59,13 +59,14 @@ def write_npz(
             archive.comment = _signature(archive, maker)
 
 
-def is_made_by(path: Path, maker: str) -> bool:
-    """Whether :func:`write_npz` wrote a file for this maker, and no program saved or appended to it since."""
+def maker_of(path: Path) -> str | None:
+    """The maker that :func:`write_npz` wrote a file for; None if another program wrote it, or has changed it since."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.comment == _signature(archive, maker)
-    except (OSError, zipfile.BadZipFile):
-        return False
+            maker = archive.comment.rpartition(b" ")[0].decode()
+            return maker if archive.comment == _signature(archive, maker) else None
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
 
 
 def _signature(archive: zipfile.ZipFile, maker: str) -> bytes:

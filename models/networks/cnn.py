@@ -1,27 +1,27 @@
-"""The two networks: one plain, one that hands each block's input on beside its output."""
+"""Family ``cnn``: blocks of 3 × 3 convolutions, with or without skip connections.
 
-from typing import Annotated, Literal
+Keras is imported when a network is built, so that settings are read without it.
+"""
 
-import keras
-import numpy as np
-from keras import layers
+from typing import TYPE_CHECKING, Annotated
+
 from msgspec import Meta, Struct
-from numpy.typing import NDArray
 
-from models.networks.convolution import ConvolutionForAmx
+from models.settings import Precision
+
+if TYPE_CHECKING:
+    import keras
+
+    from models.networks.front_end import Statistics
 
 BLOCKS = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256))
 """Filters of each convolution; every block ends in a pooling that halves frequency and time."""
 SMALLEST_SIDE = 2 ** len(BLOCKS)
 """Fewest bins and frames that leave something after the last pooling."""
-LOG_OFFSET = 1e-3
-"""Magnitude that log compression starts from: 96 dB under the largest magnitude of a full-scale sine, 65."""
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
-class NetworkSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What can be set about a network beside its shape."""
+class CnnSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="family", tag="cnn"):
+    """What can be set about a network of this family."""
 
     skip_connections: bool
     """Concatenate each block's input to its output, from the second block on."""
@@ -30,32 +30,32 @@ class NetworkSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     dense_units: Annotated[int, Meta(ge=1)]
 
 
-def build_network(
-    spec: NetworkSpec,
+def build(
+    spec: CnnSpec,
     input_shape: tuple[int, ...],
     words: int,
     *,
-    statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+    statistics: "Statistics | None",
     precision: Precision = "float32",
-) -> keras.Model:
+) -> "keras.Model":
     """Build an untrained network.
 
     Four blocks of 3 × 3 convolutions with a pooling each, then dropout, one dense layer, batch normalisation and a
-    score a word. What is saved in float32 needs only Keras to load.
+    score a word. A model saved in float32 needs only Keras to load.
 
     Parameters
     ----------
-    spec : NetworkSpec
+    spec : CnnSpec
     input_shape : tuple of int
         (frequency, time, 1).
     words : int
         How many scores the network gives.
     statistics : pair of float32 arrays of shape (frequency,), or None
-        Mean and variance of the log magnitudes of each frequency, over the clips to train on: magnitudes are then
-        compressed and normalised by the first layers. None feeds magnitudes to the first convolution as they are.
+        Mean and variance of the log magnitudes of each frequency, over the clips to train on: see
+        :func:`models.networks.front_end.compress`. None feeds magnitudes to the first convolution as they are.
     precision : {"float32", "bfloat16", "float16"}
-        What the blocks compute in. Weights and everything after the blocks are float32 in any case, because
-        normalisation and the dense layers stop learning in half the bits. It changes no weight's name or shape.
+        What the blocks compute in. Weights and everything after the blocks are always float32, because normalisation
+        and the dense layers stop learning in half the bits. It changes no weight's name or shape.
 
     Returns
     -------
@@ -67,17 +67,19 @@ def build_network(
     ValueError
         If the input is too small for four poolings.
     """
+    import keras
+    from keras import layers
+
+    from models.networks.convolution import ConvolutionForAmx
+    from models.networks.front_end import compress
+
     if min(input_shape[:2]) < SMALLEST_SIDE:
         raise ValueError(
             f"features of shape {input_shape[:2]} are too small; expected at least {SMALLEST_SIDE} each way"
         )
     trunk = "float32" if precision == "float32" else f"mixed_{precision}"
     magnitudes = keras.Input(input_shape, name="magnitude")
-    x = magnitudes
-    if statistics is not None:
-        x = keras.ops.log(x + LOG_OFFSET)
-        mean, variance = statistics
-        x = layers.Normalization(axis=1, mean=mean, variance=variance, name="normalize")(x)
+    x = compress(magnitudes, statistics)
     for number, block in enumerate(BLOCKS, 1):
         block_input = x
         for position, filters in enumerate(block, 1):

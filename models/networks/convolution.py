@@ -1,4 +1,4 @@
-"""A convolution that can be trusted in bfloat16 on processors with AMX."""
+"""A convolution whose gradient is correct in bfloat16 on processors with AMX."""
 
 from typing import Any
 
@@ -7,23 +7,22 @@ import tensorflow as tf
 from keras import layers
 
 TILE_ROW = 32
-"""Values of bfloat16 in a row of the tiles that AMX multiplies."""
+"""bfloat16 values in a row of an AMX tile."""
 
 
 class ConvolutionForAmx(layers.Conv2D):
-    """3 × 3 convolution with rectification whose kernel's gradient reads nothing beyond the input.
+    """3 × 3 convolution with ReLU whose kernel gradient reads nothing beyond the input.
 
-    It computes what ``Conv2D`` does. For the gradient of the kernel, oneDNN, as TensorFlow 2.16 has it, cuts the width
-    into equal parts of whole pairs of values. Where the parts come to full rows of a tile and the last one ends two
-    values or more beyond the width, it multiplies by zero what chance left there in memory; where that is no number,
-    the gradient is none either. So this layer takes that gradient at a width of whole rows, filled up with zeros, which
-    adds nothing to it.
+    It computes what ``Conv2D`` does. To compute the kernel's gradient, the oneDNN of TensorFlow 2.16 splits the width
+    into equal parts of whole pairs of values. If the parts fill whole tile rows and the last one ends two or more
+    values beyond the width, oneDNN multiplies uninitialised memory by zero. If that memory holds NaN, the gradient is
+    NaN. So this layer pads the input with zeros to whole tile rows for that gradient, which does not change its value.
 
     Parameters
     ----------
     filters : int
     **kwargs
-        Of ``keras.layers.Layer``.
+        Passed to ``keras.layers.Layer``.
     """
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
@@ -31,7 +30,7 @@ class ConvolutionForAmx(layers.Conv2D):
 
     @staticmethod
     def is_needed(width: int, channels: int) -> bool:
-        """Whether ``Conv2D`` would read beyond an input of so many values and channels."""
+        """Whether ``Conv2D`` would read beyond an input of this width and number of channels."""
         rows = -(-width // TILE_ROW)
         full_rows = width > (TILE_ROW - 2) * rows
         return channels > 1 and full_rows and TILE_ROW * rows - width >= 2

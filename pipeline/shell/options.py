@@ -53,9 +53,13 @@ def shard_cache(folder: Path | None, store: Path | None = None) -> ShardCache:
     project = Path.cwd()
     if store:
         project = next((parent for parent in store.resolve().parents if (parent / "dvc.yaml").is_file()), project)
-    # DVC copies the project for each queued experiment; the copies share the cache of the project itself.
-    before, copied, _ = str(project).partition("/.dvc/tmp/exps/")
-    return ShardCache(folder or Path(before if copied else project) / ".cache" / "features")
+    return ShardCache(folder or project_of(project) / ".cache" / "features")
+
+
+def project_of(here: Path) -> Path:
+    """The project that a folder belongs to; DVC's copies for queued experiments belong to the project they copy."""
+    before, copied, _ = str(here).partition("/.dvc/tmp/exps/")
+    return Path(before) if copied else here
 
 
 def parse_size(text: str) -> int:

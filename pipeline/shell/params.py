@@ -41,18 +41,9 @@ def read_section(dotted: str, spec: type[Spec]) -> Spec:
         If the file or the section is missing, or a setting is unknown, missing or of the wrong type or range. The
         message names the setting and suggests the closest valid name for an unknown one.
     """
-    try:
-        section = YAML(typ="safe").load(PARAMS)
-    except FileNotFoundError:
-        raise InputError(f"there is no {PARAMS} in {Path.cwd()}; run this from the project's folder") from None
-    except (YAMLError, ValueError) as error:
-        raise InputError(f"{PARAMS} is not valid YAML ({' '.join(str(error).split())}); correct it") from None
-    _refuse_unknown(section, SECTIONS, "")
-    for name in dotted.split("."):
-        section = section.get(name) if isinstance(section, dict) else None
-    if not isinstance(section, dict):
-        raise InputError(f"{PARAMS} has no section {dotted}; expected one with {', '.join(spec.__struct_fields__)}")
-    _refuse_unknown(section, spec.__struct_fields__, f"{dotted}.")
+    section = _find(dotted, spec)
+    tag = spec.__struct_config__.tag_field
+    _refuse_unknown(section, [*spec.__struct_fields__, *([tag] if tag else [])], f"{dotted}.")
     try:
         return msgspec.convert(section, spec)
     except ValidationError as error:
@@ -64,6 +55,31 @@ def read_section(dotted: str, spec: type[Spec]) -> Spec:
         if get_origin(setting) is Literal:
             problem = f"expected one of {', '.join(map(repr, get_args(setting)))}"
         raise InputError(f"{PARAMS}: {dotted}.{name} is {section[name]!r}; {problem[0].lower()}{problem[1:]}") from None
+
+
+def read_variant(dotted: str, specs: Mapping[str, type[Struct]], default: str) -> Struct:
+    """Parse one section of params.yaml whose tag says what it is parsed into.
+
+    Parameters
+    ----------
+    dotted : str
+        The section's name, such as ``models.base``.
+    specs : dict
+        What to parse it into, for each value of the tag; all have the same ``tag_field``.
+    default : str
+        The tag of a section without one.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_section` does, or if the tag is unknown.
+    """
+    section = _find(dotted, specs[default])
+    field = specs[default].__struct_config__.tag_field or ""
+    tag = section.get(field, default)
+    if not isinstance(tag, str) or tag not in specs:
+        raise InputError(f"{dotted}.{field} in {PARAMS} is {tag!r}; expected one of {', '.join(map(repr, specs))}")
+    return read_section(dotted, specs[tag])
 
 
 def refuse_edited_settings(used: Mapping[str, Struct]) -> None:
@@ -98,3 +114,19 @@ def _refuse_unknown(section: Any, valid: Iterable[str], prefix: str) -> None:
             near = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.5)
             meant = f"did you mean {prefix}{near[0]}?" if near else f"expected one of {', '.join(valid)}"
             raise InputError(f"{PARAMS} has an unknown setting {prefix}{key}; {meant}")
+
+
+def _find(dotted: str, spec: type[Struct]) -> dict[str, Any]:
+    """A section as it is written; names of the spec's settings go into error messages."""
+    try:
+        section = YAML(typ="safe").load(PARAMS)
+    except FileNotFoundError:
+        raise InputError(f"there is no {PARAMS} in {Path.cwd()}; run this from the project's folder") from None
+    except (YAMLError, ValueError, KeyError) as error:
+        raise InputError(f"{PARAMS} is not valid YAML ({' '.join(str(error).split())}); correct it") from None
+    _refuse_unknown(section, SECTIONS, "")
+    for name in dotted.split("."):
+        section = section.get(name) if isinstance(section, dict) else None
+    if not isinstance(section, dict):
+        raise InputError(f"{PARAMS} has no section {dotted}; expected one with {', '.join(spec.__struct_fields__)}")
+    return section

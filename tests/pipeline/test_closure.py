@@ -8,7 +8,7 @@ from conftest import ROOT
 from ruamel.yaml import YAML
 
 STAGES = {
-    name: stage
+    name: stage.get("do", stage)
     for file in ("demo/dvc.yaml", "dvc.yaml")
     for name, stage in YAML(typ="safe").load(ROOT / file)["stages"].items()
 }

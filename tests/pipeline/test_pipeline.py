@@ -83,7 +83,9 @@ def test_dvc_shows_metrics_and_plots(reproduced: tuple[Project, Finished]) -> No
     done = project.run("dvc", "plots", "show", "--json")
     assert done.code == 0, done.err
     plots = json.loads(done.out)["data"]
-    assert {"accuracy", "loss", "confusion_base", "confusion_skip"} <= set(plots)
+    assert set(plots) == {
+        f"artifacts/{model}/{file}.csv" for model in ("base", "skip") for file in ("history", "predictions")
+    }
 
 
 AFTER_SPLIT = {"split"} | FEATURIZE | BASE | SKIP
@@ -249,16 +251,39 @@ def test_an_experiment_compares_itself_with_what_was_there(reproduced: tuple[Pro
     done = project.run("dvc", "plots", "diff", "--json")
     assert done.code == 0, done.err
     plots = json.loads(done.out)["data"]
-    assert {"confusion_base", "confusion_skip"} <= set(plots)
-    for name in ("accuracy", "loss"):
-        (plot,) = plots[name]
-        curves = {(point["rev"], *point["filename"].split("/")[::4]) for point in plot["content"]["data"]["values"]}
-        assert curves == {
-            (revision, model, part)
-            for revision in ("HEAD", "workspace")
-            for model in ("base", "skip")
-            for part in ("train", "val")
-        }
+    assert plots["artifacts/skip/predictions.csv"][0]["revisions"] == ["workspace", "HEAD"]
+    for model in ("base", "skip"):
+        (plot,) = plots[f"artifacts/{model}/history.csv"]
+        points = plot["content"]["data"]["values"]
+        assert {point["rev"] for point in points} == {"HEAD", "workspace"}
+        assert {"epoch", "loss", "val_loss", "accuracy", "val_accuracy"} <= set(points[0])
+
+
+def test_a_network_is_added_in_params_yaml_alone(make_repository: Callable[[], Project]) -> None:
+    project = make_repository()
+    project.set(**{"models.wide": {"family": "cnn", "skip_connections": False, "dropout": 0.1, "dense_units": 24}})
+    assert ran(project.run("dvc", "repro")) == ALL | {"train@wide", "evaluate@wide"}
+    shown = json.loads(project.run("dvc", "metrics", "show", "--json").out)
+    assert "metrics/wide.json" in shown[""]["data"]
+    plots = json.loads(project.run("dvc", "plots", "show", "--json").out)["data"]
+    assert {"artifacts/wide/history.csv", "artifacts/wide/predictions.csv"} <= set(plots)
+    assert "Training of wide" in json.dumps(plots["artifacts/wide/history.csv"])
+
+
+def test_a_comment_trains_and_evaluates_nothing_again(reproduced: tuple[Project, Finished]) -> None:
+    """DVC sees that modules changed and runs the stages; their results are kept, to the byte."""
+    project, _ = reproduced
+    before = {name: contents(project.folder / name) for name in ("artifacts", "metrics")}
+    network = project.folder / "models/networks/cnn.py"
+    network.write_text(f"# A comment.\n{network.read_text()}")
+    evaluation = project.folder / "models/evaluation.py"
+    evaluation.write_text(f"# A comment.\n{evaluation.read_text()}")
+    done = project.run("dvc", "repro")
+    assert ran(done) == BASE | SKIP
+    for model in ("base", "skip"):
+        assert f"train: {model} was trained with these settings before, best epoch 1 ->" in done.out
+        assert f"evaluate: {model} was evaluated before and is right on " in done.out
+    assert {name: contents(project.folder / name) for name in ("artifacts", "metrics")} == before
 
 
 def test_the_notebooks_recipe_is_one_setting_away(make_repository: Callable[[], Project]) -> None:

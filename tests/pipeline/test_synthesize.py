@@ -1,3 +1,4 @@
+import io
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -6,6 +7,7 @@ import numpy as np
 from conftest import Project, everything, make_arrays
 
 from features.corpus import CLIP_SAMPLES, WORDS
+from features.sources.npz import write_npz
 
 FILE = "data/demo/speech_wav_8000.npz"
 
@@ -34,9 +36,43 @@ def test_same_settings_same_bytes_other_seed_other_voices(project: Project) -> N
     contents = []
     for seed in (0, 0, 1):
         project.set(**{"synthesize.seed": seed})
+        (project.folder / FILE).unlink(missing_ok=True)
         assert project.stage("synthesize").code == 0
         contents.append((project.folder / FILE).read_bytes())
     assert contents[0] == contents[1] != contents[2]
+
+
+def test_an_intact_file_of_the_same_settings_and_code_stays(project: Project) -> None:
+    path = project.folder / FILE
+    assert project.stage("synthesize").code == 0
+    made, state = path.read_bytes(), path.stat()
+    noise = project.folder / "features/sources/noise.py"
+    code = noise.read_text()
+    noise.write_text(f"# A comment.\n{code}")
+    done = project.stage("synthesize")
+    assert (done.code, done.out) == (0, f"synthesize: {FILE} is up to date\n")
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (state.st_ino, state.st_mtime_ns)
+
+    path.write_bytes(made[:100_000] + bytes([made[100_000] ^ 1]) + made[100_001:])  # a sample: the directory is intact
+    assert "clips by" in project.stage("synthesize").out
+    assert path.read_bytes() == made
+
+    noise.write_text(f"{code}\nUNUSED = 1\n")
+    assert "clips by" in project.stage("synthesize").out
+    with np.load(path) as npz, np.load(io.BytesIO(made)) as before:
+        np.testing.assert_array_equal(npz["wav_vals"], before["wav_vals"])
+    noise.write_text(code)
+    project.set(**{"synthesize.seed": 1})
+    assert "clips by" in project.stage("synthesize").out
+
+
+def test_a_file_of_an_earlier_version_is_replaced(project: Project) -> None:
+    path = project.folder / FILE
+    path.parent.mkdir(parents=True)
+    clips = np.zeros((1, CLIP_SAMPLES), np.float32)
+    for maker, code in (("spoken-words synthesize", 0), ("somebody else", 2)):
+        write_npz(path, 1, [clips], ["yes"], ["a"], maker=maker)
+        assert project.stage("synthesize").code == code
 
 
 def test_words_are_spoken_and_silence_is_not(project: Project) -> None:

@@ -4,15 +4,18 @@ import csv
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from conftest import Project, copy_product, write_waveforms
+from conftest import Project, contents, copy_product, write_waveforms
+from test_bad_input import in_own_mounts
 from test_closure import closure
 
 from features.store.reader import FeatureStore
+from models.networks.registry import FAMILIES
 from pipeline.train import CODE
 
 CHECKPOINT = ".cache/training/base.npz"
@@ -36,6 +39,11 @@ def project(featurized: Path, tmp_path: Path) -> Project:
     return Project(tmp_path / "project")
 
 
+BEFORE = "was trained with these settings before"
+RESUMED = "goes on from a checkpoint"
+TRAIN = (sys.executable, "-m", "pipeline.train", "base")
+
+
 def outcome(project: Project) -> tuple[str, list[np.ndarray]]:
     model = keras.models.load_model(project.folder / "artifacts/base/model.keras", compile=False)
     return (project.folder / "artifacts/base/history.csv").read_text(), model.get_weights()
@@ -49,8 +57,7 @@ def test_a_killed_stage_goes_on_where_it_was(project: Project, tmp_path: Path) -
     assert whole.code == 0, whole.err
     assert not (other.folder / CHECKPOINT).exists()
 
-    command = [sys.executable, "-m", "pipeline.train", "base"]
-    with project.start(*command, env={"CHECKPOINT_EVERY": "0"}) as process:
+    with project.start(*TRAIN, env={"CHECKPOINT_EVERY": "0"}) as process:
         seen = 0
         while process.poll() is None and seen < 4:  # in mid-epoch: an epoch is 25 batches
             before = (project.folder / CHECKPOINT).stat().st_mtime_ns if (project.folder / CHECKPOINT).exists() else 0
@@ -81,7 +88,7 @@ def test_a_killed_stage_goes_on_where_it_was(project: Project, tmp_path: Path) -
 
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(project: Project) -> None:
     project.set(**{"train.epochs": 50})
-    with project.start(sys.executable, "-m", "pipeline.train", "base", env={"CHECKPOINT_EVERY": "0"}) as process:
+    with project.start(*TRAIN, env={"CHECKPOINT_EVERY": "0"}) as process:
         while process.poll() is None and not (project.folder / CHECKPOINT).exists():
             time.sleep(0.002)
         process.kill()
@@ -94,10 +101,18 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(project: Project) ->
 
 def test_no_module_that_decides_weights_is_left_out_of_the_fingerprint() -> None:
     models = {file.removesuffix(".py").replace("/", ".") for file in closure("pipeline.train") if "models/" in file}
-    assert set(CODE) == models - {"models.__init__", "models.checkpoint", "models.memory"} | {
-        "features.stream.order",
-        "features.stream.batches",
-    }
+    neutral = {"models.__init__", "models.checkpoint", "models.memory", "models.networks.__init__"}
+    neutral |= {"models.networks.registry"}  # its entry for a family is in the fingerprint: settings and modules
+    code = {module for family in FAMILIES.values() for module in family.code}
+    streaming = {"features.stream.order", "features.stream.batches", "pipeline.train"}
+    assert {*CODE, *code} == models - neutral | streaming
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_lists_the_modules_it_is_built_from(name: str) -> None:
+    family = FAMILIES[name]
+    used = {file.removesuffix(".py").replace("/", ".") for file in closure(family.code[0])}
+    assert {module for module in used if "__init__" not in module} <= {*family.code, *CODE}
 
 
 def test_damage_that_training_meets_is_one_sentence(project: Project) -> None:
@@ -142,12 +157,12 @@ def test_an_error_that_nobody_foresaw_does_not_hang(project: Project) -> None:
     script = """
 import time
 from features.store.reader import FeatureStore
-from models.learner import Learner
+from models.trainer import Trainer
 from pipeline import train
 
 read = FeatureStore.read_chunk
 FeatureStore.read_chunk = lambda *arguments: (time.sleep(0.05), read(*arguments))
-Learner.step = lambda *arguments: 1 / 0
+Trainer.step = lambda *arguments: 1 / 0
 train.main("base", 30.0)
 """
     with project.start(sys.executable, "-c", script) as process:
@@ -165,3 +180,132 @@ def test_training_ends_early_and_says_so(project: Project) -> None:
         epochs = list(csv.DictReader(file))
     losses = [float(epoch["val_loss"]) for epoch in epochs]
     assert len(losses) == losses.index(min(losses)) + 2 < 30
+
+
+def results(project: Project) -> list[Path]:
+    return sorted((project.folder / ".cache/results").glob("*"))
+
+
+def test_a_finished_training_is_taken_again(project: Project) -> None:
+    """To the byte, with the files of DVCLive, and without loading TensorFlow."""
+    assert project.stage("train", "base").code == 0
+    before = contents(project.folder / "artifacts")
+    assert {"base/model.keras", "base/history.csv", "base/live/plots/metrics/val/accuracy.tsv"} <= set(before)
+    (kept,) = results(project)
+    cnn = project.folder / "models/networks/cnn.py"
+    cnn.write_text(f"# A comment.\n{cnn.read_text()}")
+    shutil.rmtree(project.folder / "artifacts")
+    done = project.run(sys.executable, "-X", "importtime", *TRAIN[1:])
+    assert done.code == 0, done.err
+    assert done.out == f"train: base {BEFORE}, best epoch 1 -> artifacts/base/model.keras\n"
+    assert contents(project.folder / "artifacts") == before
+    loaded = {line.rsplit("|")[-1].strip().split(".")[0] for line in done.err.splitlines() if "import time:" in line}
+    assert {"numpy", "msgspec", "typer"} <= loaded
+    assert not loaded & {"tensorflow", "keras", "dvclive", "scipy", "sklearn"}
+    # The live folder of another training does not shine through, and one left by a killed run is no obstacle.
+    (project.folder / "artifacts/base/live/plots/metrics/val/other.tsv").write_text("x")
+    assert project.run(*TRAIN).code == 0
+    assert contents(project.folder / "artifacts") == before
+    assert results(project) == [kept]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda project: project.set(**{"train.seed": 1}),
+        lambda project: project.set(**{"models.base.dropout": 0.1}),
+        lambda project: edit(project, "models/networks/cnn.py", "Dropout(spec.dropout)", "Dropout(spec.dropout / 2)"),
+        lambda project: edit(project, "models/training.py", "RUNAWAY = 10", "RUNAWAY = 11"),
+        lambda project: damage(results(project)[0]),
+        lambda project: results(project)[0].rename(results(project)[0].with_suffix(".old")),
+    ],
+    ids=["setting", "network", "network's code", "training's code", "damage", "name"],
+)
+def test_another_training_is_trained(project: Project, change: Callable[[Project], object]) -> None:
+    assert project.stage("train", "base").code == 0
+    change(project)
+    done = project.stage("train", "base")
+    assert done.code == 0, done.err
+    assert "train: base 1/1  loss" in done.out
+    assert "before" not in done.out
+    assert BEFORE in project.stage("train", "base").out
+
+
+def edit(project: Project, module: str, old: str, new: str) -> None:
+    path = project.folder / module
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_queued_experiment_takes_the_projects_trainings(project: Project) -> None:
+    assert project.stage("train", "base").code == 0
+    experiment = Project(project.folder / ".dvc/tmp/exps/tmpabc")
+    shutil.copytree(project.folder, experiment.folder, ignore=shutil.ignore_patterns(".cache", ".dvc", "artifacts"))
+    assert BEFORE in experiment.stage("train", "base").out
+    assert not (experiment.folder / ".cache/results").exists()
+
+
+def test_trainings_are_kept_up_to_a_size(project: Project) -> None:
+    assert project.stage("train", "base").code == 0
+    (first,) = results(project)
+    project.set(**{"train.seed": 1})
+    size = {"TRAININGS_CACHE_SIZE": f"{1.5 * first.stat().st_size / 1e6:.3f}MB"}
+    assert project.run(*TRAIN, env=size).code == 0
+    (second,) = results(project)
+    assert second != first
+    project.set(**{"train.seed": 2})
+    assert project.run(*TRAIN, env={"TRAININGS_CACHE_SIZE": "0"}).code == 0
+    assert results(project) == []
+    done = project.run(*TRAIN, "--cache-size", "much")
+    assert (done.code, done.err) == (
+        2,
+        "error: the cache size is 'much'; expected a number and a unit, such as 20GB or 500MB\n",
+    )
+
+
+def test_a_training_that_cannot_be_kept_is_published(project: Project) -> None:
+    (project.folder / ".cache").mkdir(exist_ok=True)
+    (project.folder / ".cache/results").write_text("a file")
+    done = project.stage("train", "base")
+    assert done.code == 0, done.err
+    assert "note: this result could not be kept in " in done.err
+    assert (project.folder / "artifacts/base/model.keras").exists()
+
+
+def test_a_full_disk_does_not_lose_the_training(project: Project) -> None:
+    """The network, of 7 MB, does not fit; its checkpoint, elsewhere, stays until it does."""
+    train = " ".join(TRAIN)
+    script = (
+        "mkdir artifacts && mount -t tmpfs -o size=3m tmpfs artifacts || exit 99; "
+        f"{train}; echo code $?; ls {CHECKPOINT}; find artifacts -name 'model*'; "
+        f"mount -o remount,size=100m artifacts && {train} && ls artifacts/base; ls {CHECKPOINT}"
+    )
+    done = in_own_mounts(project, script)
+    first, _, rest = done.stdout.partition(f"code 2\n{CHECKPOINT}\ntrain: base {RESUMED} after 1 epochs")
+    assert "train: base 1/1" in first, done.stdout + done.stderr
+    assert rest.splitlines()[-3:] == ["history.csv", "live", "model.keras"]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "free some space and run this again" in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_kill_while_the_network_is_saved_does_not_lose_the_training(project: Project) -> None:
+    staged = project.folder / "artifacts/base/.partial-model.keras/model.keras"
+    with project.start(*TRAIN) as process:
+        while process.poll() is None and not staged.exists():
+            time.sleep(0.0005)
+        process.kill()
+        assert process.wait() != 0
+    assert not (project.folder / "artifacts/base/model.keras").exists()
+    assert (project.folder / CHECKPOINT).exists()
+    done = project.stage("train", "base")
+    assert done.code == 0, done.err
+    assert f"{RESUMED} after 1 epochs" in done.out or BEFORE in done.out
+    assert not (project.folder / CHECKPOINT).exists()

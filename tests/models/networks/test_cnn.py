@@ -4,15 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from models.networks.cnn import NetworkSpec, build_network
+from models.networks import cnn
 
 SHAPE = (130, 126, 1)
 STATISTICS = (np.full(130, -3, np.float32), np.full(130, 4, np.float32))
 
 
 def build(skip: bool, statistics: tuple[np.ndarray, np.ndarray] | None = None) -> keras.Model:
-    spec = NetworkSpec(skip_connections=skip, dropout=0.3, dense_units=256)
-    return build_network(spec, SHAPE, 12, statistics=statistics)
+    spec = cnn.CnnSpec(skip_connections=skip, dropout=0.3, dense_units=256)
+    return cnn.build(spec, SHAPE, 12, statistics=statistics)
 
 
 def convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
@@ -54,6 +54,6 @@ def test_a_saved_network_needs_nothing_but_keras(tmp_path: Path) -> None:
 
 
 def test_features_too_small_for_four_poolings() -> None:
-    spec = NetworkSpec(skip_connections=False, dropout=0.3, dense_units=8)
+    spec = cnn.CnnSpec(skip_connections=False, dropout=0.3, dense_units=8)
     with pytest.raises(ValueError, match="too small; expected at least 16"):
-        build_network(spec, (15, 126, 1), 12, statistics=None)
+        cnn.build(spec, (15, 126, 1), 12, statistics=None)

@@ -8,8 +8,8 @@ from features.sources.demo_corpus import SynthesizeSpec
 from features.spectrogram import FeatureSpec
 from features.split.sets import SplitSpec
 from features.store.layout import StoreSpec
-from models.learner import TrainSpec
-from models.networks.cnn import NetworkSpec
+from models.networks.cnn import CnnSpec
+from models.settings import TrainSpec
 from pipeline.shell.params import DataSpec, read_section
 
 SPECS = {
@@ -19,8 +19,8 @@ SPECS = {
     "features": FeatureSpec,
     "store": StoreSpec,
     "train": TrainSpec,
-    "models.base": NetworkSpec,
-    "models.skip": NetworkSpec,
+    "models.base": CnnSpec,
+    "models.skip": CnnSpec,
 }
 
 
@@ -73,7 +73,7 @@ def test_a_missing_setting_and_a_missing_section_are_named(params: Path) -> None
     with pytest.raises(InputError, match=r"section split: Object missing required field `validation_fraction`"):
         read_section("split", SplitSpec)
     with pytest.raises(InputError, match=r"no section models"):
-        read_section("models.base", NetworkSpec)
+        read_section("models.base", CnnSpec)
 
 
 def test_other_sections_are_not_looked_at(params: Path) -> None:

@@ -1,40 +1,20 @@
-"""A network that learns: its optimizer, and the steps that are taken with both."""
+"""The trainer: a network, its optimizer, and training and validation steps."""
 
-import sys
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from msgspec import Meta, Struct
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.devices import choose_precision
-from models.networks.cnn import NetworkSpec, build_network
+from models.networks.registry import family_of
+from models.settings import TrainSpec
 
 WARMUP_SHARE = 0.1
 """Share of all steps in which the cosine schedule rises to the learning rate."""
-
-
-class TrainSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a network is trained."""
-
-    batch_size: Annotated[int, Meta(ge=2)]
-    epochs: Annotated[int, Meta(ge=1)]
-    learning_rate: Annotated[float, Meta(gt=0, le=sys.float_info.max)]
-    """Adam's step size; with the cosine schedule, the largest."""
-    schedule: Literal["cosine", "constant"]
-    """``cosine`` rises from 0 in the first tenth of the steps and falls towards 0 in the others."""
-    early_stopping: Annotated[int, Meta(ge=0)]
-    """Epochs without a smaller validation loss after which training ends; 0 trains to the last."""
-    class_weights: Literal["none", "balanced"]
-    """``balanced``: each word counts the same in the loss, however many clips of it there are."""
-    compression: Literal["log", "none"]
-    """``log``: the network's first layers take the log of magnitudes and normalise each frequency."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"]
-    """``auto``: the fastest precision that is known to learn on the device; see :func:`choose_precision`."""
-    seed: Annotated[int, Meta(ge=0, lt=2**32)]
 
 
 def balanced_weights(clips_of_words: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -50,32 +30,33 @@ def balanced_weights(clips_of_words: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.where(present, weights, 0).astype(np.float32)
 
 
-class Learner:
-    """A network, its optimizer, and the steps that are taken with them.
+class Trainer:
+    """A network, its optimizer, and the steps taken with them.
 
     Parameters
     ----------
-    network : NetworkSpec
+    network : Struct
+        Settings of one of the :data:`~models.networks.registry.FAMILIES`.
     spec : TrainSpec
     shape : tuple of int
         (frequency, time, 1).
     statistics : pair of float32 arrays of shape (frequency,), or None
-        As :func:`~models.networks.cnn.build_network` takes them.
+        Mean and variance of log magnitudes, as :func:`~models.networks.front_end.compress` takes them.
     clips_of_words : int64 array, shape (words,)
         Clips of each word in the training set.
     steps : int
-        Steps of the whole training, which the learning rate is scheduled over.
+        Steps of the whole training, over which the learning rate is scheduled.
     strategy : tf.distribute.Strategy
 
     Attributes
     ----------
     model : keras.Model
-        The network as it stands, computing in the precision of the settings.
+        The network with its current weights, in the precision of the settings.
     """
 
     def __init__(
         self,
-        network: NetworkSpec,
+        network: Struct,
         spec: TrainSpec,
         shape: tuple[int, ...],
         statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
@@ -84,6 +65,7 @@ class Learner:
         strategy: tf.distribute.Strategy,
     ) -> None:
         precision = choose_precision(spec.precision)
+        build = family_of(network).build
         words = len(clips_of_words)
         self._strategy = strategy
         self._batch_size = spec.batch_size
@@ -92,24 +74,24 @@ class Learner:
         )
         with strategy.scope():
             keras.utils.set_random_seed(spec.seed)
-            self.model = build_network(network, shape, words, statistics=statistics, precision=precision)
+            self.model = build(network, shape, words, statistics=statistics, precision=precision)
             self._optimizer = keras.optimizers.Adam(_learning_rate(spec, steps))
             if precision == "float16":
                 self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
             self._optimizer.build(self.model.trainable_variables)
         self._scorer = self.model
         if precision != "float32":
-            self._scorer = build_network(network, shape, words, statistics=statistics)
+            self._scorer = build(network, shape, words, statistics=statistics)
         self._take_step = tf.function(self._distributed_step, reduce_retracing=True)
         self._score_batch = tf.function(self._score, reduce_retracing=True)
 
     @property
     def learning_rate(self) -> float:
-        """The optimizer's, for its next step."""
+        """The learning rate of the next step."""
         return float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
 
     def state(self) -> dict[str, list[NDArray[Any]]]:
-        """Values of all variables: weights, random seeds, the optimizer's."""
+        """Values of all variables: weights, random seeds, optimizer state."""
         return {name: [np.asarray(variable) for variable in variables] for name, variables in self._variables().items()}
 
     def restore(self, state: dict[str, list[NDArray[Any]]]) -> None:
@@ -122,12 +104,12 @@ class Learner:
         return {"model": self.model.variables, "optimizer": self._optimizer.variables}
 
     def batches(self, dataset: tf.data.Dataset) -> Iterator[Any]:
-        """Iterate over batches; each goes to the devices in equal parts."""
+        """Iterate over batches, each split evenly among the devices."""
         several = self._strategy.num_replicas_in_sync > 1
         return iter(self._strategy.experimental_distribute_dataset(dataset) if several else dataset)
 
     def step(self, batch: Any) -> tuple[float, int]:
-        """Take one step; mean loss of the batch, and how many of its clips were named right."""
+        """Take one step; return the mean loss of the batch and how many of its clips were classified correctly."""
         loss, correct = self._take_step(batch)
         return float(loss), int(correct)
 
@@ -144,10 +126,10 @@ class Learner:
             scaled = self._optimizer.scale_loss(loss)
         variables = self.model.trainable_variables
         self._optimizer.apply(tape.gradient(scaled, variables), variables)
-        return loss, _count_right(logits, labels)
+        return loss, _count_correct(logits, labels)
 
     def score(self, batches: tf.data.Dataset) -> tuple[float, float]:
-        """Mean loss and share of right answers over finite batches, in float32."""
+        """Mean loss and accuracy over finite batches, in float32."""
         if self._scorer is not self.model:
             self._scorer.set_weights(self.model.get_weights())
         clips, loss, correct = 0, 0.0, 0
@@ -159,15 +141,15 @@ class Learner:
     def _score(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = self._scorer(tf.cast(features, tf.float32), training=False)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        return tf.reduce_sum(losses), _count_right(logits, labels)
+        return tf.reduce_sum(losses), _count_correct(logits, labels)
 
     def finished(self, weights: list[NDArray[np.float32]]) -> keras.Model:
-        """The network in float32 with such weights."""
+        """The network in float32, with the given weights."""
         self._scorer.set_weights(weights)
         return self._scorer
 
 
-def _count_right(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+def _count_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int64))
 
 
