@@ -7,7 +7,7 @@ import numpy as np
 from conftest import Project, everything, make_arrays
 
 from features.corpus import CLIP_SAMPLES, WORDS
-from features.sources.npz import write_npz
+from features.sources.npz_writer import write_npz
 
 FILE = "data/demo/speech_wav_8000.npz"
 
