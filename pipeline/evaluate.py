@@ -17,7 +17,7 @@ from features.store.publish import publish
 from features.store.reader import FeatureStore
 from pipeline.shell.options import parse_size
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, file_digest, result_key
-from pipeline.shell.stage import note_waiting, refuse_edited_code, run, say
+from pipeline.shell.stage import refuse_edited_code, run, say, warn_waiting
 
 TEST = Path("data/features/test.zarr")
 BATCH_CLIPS = 64
@@ -39,7 +39,7 @@ def main(
         raise _not_a_network(trained, "it is not a zip file")
     metrics = Path(f"metrics/{model}.json")
     results = Results.of_project()
-    with publish(metrics, trained.with_name("predictions.csv"), waiting=note_waiting) as staged:
+    with publish(metrics, trained.with_name("predictions.csv"), waiting=warn_waiting) as staged:
         store = FeatureStore.open(TEST)
         files = dict(zip(("metrics.json", "predictions.csv"), staged, strict=True))
         key = fingerprint(trained, store)

@@ -13,7 +13,7 @@ from features.store.reader import WaveformStore
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.shell.params import read_section, refuse_edited_settings
 from pipeline.shell.progress import progress
-from pipeline.shell.stage import default_workers, note_waiting, refuse_edited_code, run, say
+from pipeline.shell.stage import default_workers, refuse_edited_code, run, say, warn_waiting
 
 
 def main(
@@ -35,7 +35,7 @@ def main(
     target = Path(f"data/features/{name}.zarr")
     clips = WaveformStore.open(waveforms).clips
     with (
-        publish(target, waiting=note_waiting) as (aside,),
+        publish(target, waiting=warn_waiting) as (aside,),
         progress(f"featurizing {name}", clips) as advance,
     ):
         outcomes = featurize(

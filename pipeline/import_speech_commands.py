@@ -15,7 +15,7 @@ from features.sources.npz_writer import write_npz
 from features.sources.speech_commands import read_recordings
 from features.store.publish import publish, refuse_existing
 from pipeline.shell.progress import Advance, progress
-from pipeline.shell.stage import note, note_waiting, run, say
+from pipeline.shell.stage import run, say, warn, warn_waiting
 
 
 def main(
@@ -28,10 +28,10 @@ def main(
     groups: list[str] = []
     if out.exists() and source.exists() and out.samefile(source):
         raise InputError(f"{out} is the source itself; expected another file to write, so choose another name")
-    with publish(out, guard=partial(refuse_existing, force=force), waiting=note_waiting) as (aside,):
+    with publish(out, guard=partial(refuse_existing, force=force), waiting=warn_waiting) as (aside,):
         samples = aside.with_name("samples")
         with open(samples, "wb") as unsorted, progress("importing", None) as advance:
-            for recording in read_recordings(source, note):
+            for recording in read_recordings(source, warn):
                 unsorted.write(recording.clip.astype("<f4").data)
                 words.append(recording.word)
                 groups.append(recording.group)

@@ -16,7 +16,7 @@ from features.store.publish import publish, scratch
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.shell.params import DataSpec, read_section, refuse_edited_settings
 from pipeline.shell.progress import progress
-from pipeline.shell.stage import default_workers, note, note_waiting, refuse_edited_code, run, say
+from pipeline.shell.stage import default_workers, refuse_edited_code, run, say, warn, warn_waiting
 
 FOLDER = Path("data/split")
 METRICS = Path("metrics/split.json")
@@ -34,16 +34,16 @@ def main(
     npz = Path(data.npz)
     spec = read_section("split", SplitSpec)
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
-    with scratch(FOLDER / "samples", note_waiting) as inflated, open_source(npz, inflated) as source:
+    with scratch(FOLDER / "samples", warn_waiting) as inflated, open_source(npz, inflated) as source:
         with progress("examining", source.clips) as advance:
             divided = divide_source(npz, source, spec, advance)
         for remark in source.warnings:
-            note(remark)
+            warn(remark)
         absent = [word for word, count in word_counts(source.labels).items() if not count]
         if absent:
-            note(f"{npz} has no clip of {', '.join(absent)}; no network will learn to tell it")
+            warn(f"{npz} has no clip of {', '.join(absent)}; no network will learn to tell it")
         with (
-            publish(*stores, METRICS, waiting=note_waiting) as (*asides, metrics),
+            publish(*stores, METRICS, waiting=warn_waiting) as (*asides, metrics),
             progress("splitting", source.clips) as advance,
         ):
             outcomes = [

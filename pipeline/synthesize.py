@@ -20,7 +20,7 @@ from features.store.publish import publish, refuse_foreign
 from pipeline.shell.params import read_section, refuse_edited_settings
 from pipeline.shell.progress import progress
 from pipeline.shell.results import result_key
-from pipeline.shell.stage import note_waiting, refuse_edited_code, run, say
+from pipeline.shell.stage import refuse_edited_code, run, say, warn_waiting
 
 OUTPUT = Path("data/demo/speech_wav_8000.npz")
 MAKER = "spoken-words synthesize"
@@ -75,7 +75,7 @@ def main() -> None:
     speakers: list[str] = []
     with (
         open_voice() as voice,
-        publish(OUTPUT, guard=refuse_own_file, waiting=note_waiting) as (aside,),
+        publish(OUTPUT, guard=refuse_own_file, waiting=warn_waiting) as (aside,),
         progress("speaking", spec.clips) as advance,
     ):
 

@@ -26,7 +26,7 @@ from pipeline.shell.options import parse_size
 from pipeline.shell.params import read_section, read_variant, refuse_edited_settings
 from pipeline.shell.progress import progress
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
-from pipeline.shell.stage import note, note_waiting, refuse_edited_code, run, say
+from pipeline.shell.stage import refuse_edited_code, run, say, warn, warn_waiting
 
 TRAIN = Path("data/features/train.zarr")
 VALIDATION = Path("data/features/validation.zarr")
@@ -44,7 +44,7 @@ CODE = (
 """Modules that decide the weights, beside the features and those of the network's family."""
 LIBRARIES = ("keras", "numpy", "tensorflow")
 STARVED = 0.05
-"""Share of an epoch spent waiting for data above which a note is printed."""
+"""Share of an epoch spent waiting for data above which a warning is printed."""
 
 
 def main(
@@ -69,7 +69,9 @@ def main(
     live = folder / "live"
     checkpoint = Path(f".cache/training/{model}.npz")
     results = Results.of_project()
-    with publish(folder / "model.keras", folder / "history.csv", waiting=note_waiting) as staged:
+    if live.is_symlink() or (live.exists() and not live.is_dir()):
+        raise InputError(f"{live} is not a folder; expected nothing or the folder of curves, so move it away")
+    with publish(folder / "model.keras", folder / "history.csv", waiting=warn_waiting) as staged:
         store, validation = FeatureStore.open(TRAIN), FeatureStore.open(VALIDATION)
         _refuse_small_features(store, family_of(network).smallest_side)
         key = fingerprint(spec, network, precision, replicas, store, validation)
@@ -128,7 +130,7 @@ def _fit(
     from models.training import train
 
     if list_gpus():
-        note("GPUs sum in no fixed order, so two runs with equal settings differ in their last digits")
+        warn("GPUs sum in no fixed order, so two runs with equal settings differ in their last digits")
     report = Report(model, spec.epochs, Path("artifacts", model, "live"))
     clips = spec.epochs * (store.clips // spec.batch_size) * spec.batch_size
     with (
@@ -196,7 +198,7 @@ class Report:
             f"{timing.seconds:.0f} s, {timing.data_wait:.1%} waiting for data"
         )
         if timing.data_wait > STARVED:
-            note(
+            warn(
                 f"{self._model} waited for data {timing.data_wait:.0%} of that epoch; a faster disk, more memory for "
                 "the page cache, store.dtype: float16 or store.codec: none would feed it faster"
             )

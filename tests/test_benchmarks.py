@@ -15,7 +15,7 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
         ("memory.py --clips 600", "MiB"),
         ("end_to_end.py --clips 300 --rounds 1", "verifying it"),
         ("streaming.py --clips 600 --rounds 1", "TFRecord"),
-        ("rerun.py --clips 300 --repeats 1", "where it went"),
+        ("rerun.py --clips 300 --repeats 1", "nothing to do"),
     ],
 )
 def test_a_benchmark_runs_to_its_end(tmp_path: Path, command: str, expected: str) -> None:

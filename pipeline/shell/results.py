@@ -23,7 +23,7 @@ from xxhash import xxh3_128
 
 from features.fingerprint import code_fingerprint, sources_of
 from pipeline.shell.options import project_of
-from pipeline.shell.stage import note
+from pipeline.shell.stage import warn
 
 ENTRY = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}\.zip")
 PARTIAL = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}\.partial")
@@ -136,7 +136,7 @@ class Results:
             finally:
                 partial.unlink(missing_ok=True)
         except OSError as error:
-            note(f"this result could not be kept in {self.folder} ({error.strerror or error}), so it is computed again")
+            warn(f"this result could not be kept in {self.folder} ({error.strerror or error}), so it is computed again")
 
     def usage(self) -> Usage:
         """Count results and bytes."""

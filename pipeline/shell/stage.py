@@ -46,7 +46,6 @@ def warn_waiting(target: Path) -> None:
     warn(f"another run is writing {target}; waiting for it to end")
 
 
-note, note_waiting = warn, warn_waiting
 """Former names; rename their last callers, then delete this."""
 
 

@@ -274,7 +274,7 @@ def test_a_training_that_cannot_be_kept_is_published(project: Project) -> None:
     (project.folder / ".cache/results").write_text("a file")
     done = project.stage("train", "base")
     assert done.code == 0, done.err
-    assert "note: this result could not be kept in " in done.err
+    assert "warning: this result could not be kept in " in done.err
     assert (project.folder / "artifacts/base/model.keras").exists()
 
 

@@ -101,7 +101,7 @@ def test_failing_to_keep_is_no_error(
 ) -> None:
     results.folder.write_text("a file")
     results.keep(KEYS[0], files)
-    assert "note: this result could not be kept in " in capsys.readouterr().err
+    assert "warning: this result could not be kept in " in capsys.readouterr().err
     assert results.usage() == results.clear() == Usage(0, 0)
 
 
