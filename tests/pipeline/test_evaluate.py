@@ -64,7 +64,6 @@ def test_another_network_or_test_set_is_evaluated(project: Project) -> None:
     second = outcome(project)
     assert second != first
     shutil.rmtree(project.folder / "data/split/test.zarr")
-    shutil.rmtree(project.folder / "data/split/test.zarr")
     write_waveforms(project.folder / "data/split/test.zarr", 40, seed=1)
     assert project.stage("featurize", "test").code == 0
     assert BEFORE not in project.run(*EVALUATE).out
