@@ -59,6 +59,7 @@ def test_the_reshape_of_waveforms_that_were_never_spectrograms(project: Project,
     """The notebook fed raw waveforms, reshaped: here batches carry (130, 126, 1) features of the very clips."""
     made = make_arrays(10)
     project.save_npz(made)
+    project.set(**{"features.hop_length": 64})
     for stage in (["split"], ["featurize", "train"]):
         done = project.stage(*stage)
         assert done.code == 0, done.err

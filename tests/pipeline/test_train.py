@@ -39,6 +39,22 @@ def project(featurized: Path, tmp_path: Path) -> Project:
     return Project(tmp_path / "project")
 
 
+@pytest.fixture(scope="module")
+def trained_once(featurized: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "project"
+    shutil.copytree(featurized, folder)
+    done = Project(folder).stage("train", "base")
+    assert done.code == 0, done.err
+    return folder
+
+
+@pytest.fixture
+def trained(trained_once: Path, tmp_path: Path) -> Project:
+    """A project in which base has been trained."""
+    shutil.copytree(trained_once, tmp_path / "trained")
+    return Project(tmp_path / "trained")
+
+
 BEFORE = "was trained with these settings before"
 RESUMED = "goes on from a checkpoint"
 TRAIN = (sys.executable, "-m", "pipeline.train", "base")
@@ -186,27 +202,26 @@ def results(project: Project) -> list[Path]:
     return sorted((project.folder / ".cache/results").glob("*"))
 
 
-def test_a_finished_training_is_taken_again(project: Project) -> None:
+def test_a_finished_training_is_taken_again(trained: Project) -> None:
     """To the byte, with the files of DVCLive, and without loading TensorFlow."""
-    assert project.stage("train", "base").code == 0
-    before = contents(project.folder / "artifacts")
+    before = contents(trained.folder / "artifacts")
     assert {"base/model.keras", "base/history.csv", "base/live/plots/metrics/val/accuracy.tsv"} <= set(before)
-    (kept,) = results(project)
-    cnn = project.folder / "models/networks/cnn.py"
+    (kept,) = results(trained)
+    cnn = trained.folder / "models/networks/cnn.py"
     cnn.write_text(f"# A comment.\n{cnn.read_text()}")
-    shutil.rmtree(project.folder / "artifacts")
-    done = project.run(sys.executable, "-X", "importtime", *TRAIN[1:])
+    shutil.rmtree(trained.folder / "artifacts")
+    done = trained.run(sys.executable, "-X", "importtime", *TRAIN[1:])
     assert done.code == 0, done.err
     assert done.out == f"train: base {BEFORE}, best epoch 1 -> artifacts/base/model.keras\n"
-    assert contents(project.folder / "artifacts") == before
+    assert contents(trained.folder / "artifacts") == before
     loaded = {line.rsplit("|")[-1].strip().split(".")[0] for line in done.err.splitlines() if "import time:" in line}
     assert {"numpy", "msgspec", "typer"} <= loaded
     assert not loaded & {"tensorflow", "keras", "dvclive", "scipy", "sklearn"}
     # The live folder of another training does not shine through, and one left by a killed run is no obstacle.
-    (project.folder / "artifacts/base/live/plots/metrics/val/other.tsv").write_text("x")
-    assert project.run(*TRAIN).code == 0
-    assert contents(project.folder / "artifacts") == before
-    assert results(project) == [kept]
+    (trained.folder / "artifacts/base/live/plots/metrics/val/other.tsv").write_text("x")
+    assert trained.run(*TRAIN).code == 0
+    assert contents(trained.folder / "artifacts") == before
+    assert results(trained) == [kept]
 
 
 @pytest.mark.parametrize(
@@ -221,14 +236,13 @@ def test_a_finished_training_is_taken_again(project: Project) -> None:
     ],
     ids=["setting", "network", "network's code", "training's code", "damage", "name"],
 )
-def test_another_training_is_trained(project: Project, change: Callable[[Project], object]) -> None:
-    assert project.stage("train", "base").code == 0
-    change(project)
-    done = project.stage("train", "base")
+def test_another_training_is_trained(trained: Project, change: Callable[[Project], object]) -> None:
+    change(trained)
+    done = trained.stage("train", "base")
     assert done.code == 0, done.err
     assert "train: base 1/1  loss" in done.out
     assert "before" not in done.out
-    assert BEFORE in project.stage("train", "base").out
+    assert BEFORE in trained.stage("train", "base").out
 
 
 def edit(project: Project, module: str, old: str, new: str) -> None:
@@ -243,26 +257,24 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_a_queued_experiment_takes_the_projects_trainings(project: Project) -> None:
-    assert project.stage("train", "base").code == 0
-    experiment = Project(project.folder / ".dvc/tmp/exps/tmpabc")
-    shutil.copytree(project.folder, experiment.folder, ignore=shutil.ignore_patterns(".cache", ".dvc", "artifacts"))
+def test_a_queued_experiment_takes_the_projects_trainings(trained: Project) -> None:
+    experiment = Project(trained.folder / ".dvc/tmp/exps/tmpabc")
+    shutil.copytree(trained.folder, experiment.folder, ignore=shutil.ignore_patterns(".cache", ".dvc", "artifacts"))
     assert BEFORE in experiment.stage("train", "base").out
     assert not (experiment.folder / ".cache/results").exists()
 
 
-def test_trainings_are_kept_up_to_a_size(project: Project) -> None:
-    assert project.stage("train", "base").code == 0
-    (first,) = results(project)
-    project.set(**{"train.seed": 1})
+def test_trainings_are_kept_up_to_a_size(trained: Project) -> None:
+    (first,) = results(trained)
+    trained.set(**{"train.seed": 1})
     size = {"TRAININGS_CACHE_SIZE": f"{1.5 * first.stat().st_size / 1e6:.3f}MB"}
-    assert project.run(*TRAIN, env=size).code == 0
-    (second,) = results(project)
+    assert trained.run(*TRAIN, env=size).code == 0
+    (second,) = results(trained)
     assert second != first
-    project.set(**{"train.seed": 2})
-    assert project.run(*TRAIN, env={"TRAININGS_CACHE_SIZE": "0"}).code == 0
-    assert results(project) == []
-    done = project.run(*TRAIN, "--cache-size", "much")
+    trained.set(**{"train.seed": 2})
+    assert trained.run(*TRAIN, env={"TRAININGS_CACHE_SIZE": "0"}).code == 0
+    assert results(trained) == []
+    done = trained.run(*TRAIN, "--cache-size", "much")
     assert (done.code, done.err) == (
         2,
         "error: the cache size is 'much'; expected a number and a unit, such as 20GB or 500MB\n",

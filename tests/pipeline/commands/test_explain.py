@@ -287,8 +287,8 @@ def test_people_are_told_in_a_line_and_its_reasons(project: Project) -> None:
         done.out,
         re.MULTILINE,
     )
-    assert "  because features.hop_length: 64 -> 32" in done.out
-    project.set(**{"features.hop_length": 64})
+    assert "  because features.hop_length: 126 -> 32" in done.out
+    project.set(**{"features.hop_length": 126})
 
 
 def test_without_any_data(make_repository: Callable[[], Project]) -> None:

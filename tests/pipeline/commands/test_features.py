@@ -61,7 +61,7 @@ def test_what_is_in_a_store(project: Project, store: str, array: str) -> None:
     done = features(project, "inspect", store, "--json")
     found = json.loads(done.out)
     assert found["array"] == array
-    assert found["shape"] == ([96, 130, 126] if array == "features" else [96, 8000])
+    assert found["shape"] == ([96, 130, 64] if array == "features" else [96, 8000])
     assert found["words"] == dict.fromkeys(found["words"], 8)
     assert found["suspicious"] == {"silent": [], "non_finite": [], "clipped": [], "duplicates": []}
     assert found["bytes"] < found["uncompressed_bytes"] * 1.1
