@@ -17,7 +17,7 @@ import numpy as np
 from features.store.reader import FeatureStore
 from features.stream.batches import scoring_batches, training_batches
 from models.devices import choose_precision
-from models.history import Timing
+from models.history import best_of
 from models.networks.registry import DEFAULT_FAMILY, FAMILIES
 from models.settings import TrainSpec
 from models.training import train
@@ -61,17 +61,17 @@ def measure(folder: Path, model: str, precision: str, seed: int, epochs: int) ->
     spec = msgspec.convert(settings | {"precision": precision, "seed": seed, "epochs": epochs}, TrainSpec)
     path = folder / "train.zarr"
     store = FeatureStore.open(path)
-    timings: list[Timing] = []
+    epoch_s: list[float] = []
     trained = train(
         read_variant(f"models.{model}", {name: each.spec for name, each in FAMILIES.items()}, DEFAULT_FAMILY),
         spec,
         lambda first: training_batches(path, spec.batch_size, seed, first_batch=first),
         scoring_batches(folder / "validation.zarr", spec.batch_size),
         clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
-        on_epoch=lambda epoch, timing: timings.append(timing),
+        on_epoch=lambda epoch, seconds, data_wait_s: epoch_s.append(seconds),
     )
-    clips = store.clips // spec.batch_size * spec.batch_size * len(timings)
-    return clips / sum(timing.seconds for timing in timings), trained.best.val_accuracy
+    clips = store.clips // spec.batch_size * spec.batch_size * len(epoch_s)
+    return clips / sum(epoch_s), best_of(trained.history).val_accuracy
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,44 +11,44 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from models.settings import CHECKPOINT_S
+
+Arrays = Sequence[NDArray[Any]]
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training between two steps."""
+    """The file that a training saves its state to, and resumes from."""
 
+    path: Path
     key: str
-    """Fingerprint of settings, clips and code; only a training with the same key resumes from it."""
-    numbers: dict[str, Any]
-    """Progress, as JSON; numbers come back to the last bit."""
-    arrays: dict[str, list[NDArray[Any]]]
-    """Values of variables, in order, by what they belong to: ``model``, ``optimizer`` or ``best``."""
+    """Fingerprint of settings, clips and code; only a training with the same key resumes from the file."""
+    every_s: float = CHECKPOINT_S
+    """Seconds between two checkpoints."""
 
-    def save(self, path: Path) -> None:
-        """Replace the file at ``path`` atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        flat = {f"{name}/{place}": array for name, arrays in self.arrays.items() for place, array in enumerate(arrays)}
-        about = json.dumps(
-            {"key": self.key, "numbers": self.numbers, "arrays": {k: len(v) for k, v in self.arrays.items()}}
-        )
-        partial = path.with_name(f"{path.name}.partial")
+    def save(self, numbers: Mapping[str, Any], variables: Arrays, best: Arrays) -> None:
+        """Replace the file atomically; numbers are kept as JSON, to the last bit."""
+        arrays = {f"variable {place}": value for place, value in enumerate(variables)}
+        arrays |= {f"best {place}": value for place, value in enumerate(best)}
+        about = json.dumps({"key": self.key, "numbers": numbers, "variables": len(variables), "best": len(best)})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f"{self.path.name}.partial")
         with partial.open("wb") as file:
-            np.savez(file, about=np.array(about), **flat)
-        partial.replace(path)
+            np.savez(file, about=np.array(about), **arrays)
+        partial.replace(self.path)
 
-    @classmethod
-    def load(cls, path: Path, key: str) -> "Checkpoint | None":
-        """Read a checkpoint; None if there is none, its key differs, or it is damaged.
+    def load(self) -> tuple[dict[str, Any], list[NDArray[Any]], list[NDArray[Any]]] | None:
+        """Numbers, variables and best weights; None if there is no file, its key differs, or it is damaged.
 
         The file is a zip, which has a checksum for each array.
         """
         try:
-            with path.open("rb") as opened, np.load(opened) as file:
+            with self.path.open("rb") as opened, np.load(opened) as file:
                 about = json.loads(str(file["about"]))
-                if about["key"] != key:
+                if about["key"] != self.key:
                     return None
-                arrays = {
-                    name: [file[f"{name}/{place}"] for place in range(count)] for name, count in about["arrays"].items()
-                }
+                variables = [file[f"variable {place}"] for place in range(about["variables"])]
+                best = [file[f"best {place}"] for place in range(about["best"])]
         except (OSError, BadZipFile, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zlib.error):
             return None  # the last four: zipfile, on a damaged directory
-        return cls(key, about["numbers"], arrays)
+        return about["numbers"], variables, best

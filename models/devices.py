@@ -21,13 +21,7 @@ GPU_FILES = ("nvidia[0-9]*", "kfd", "dxg")
 
 
 def may_have_gpu(devices: Path = Path("/dev")) -> bool:
-    """Whether TensorFlow could find a GPU.
-
-    Parameters
-    ----------
-    devices : Path
-        Where Linux lists devices. Other systems list none there, so the answer is yes.
-    """
+    """Whether TensorFlow could find a GPU; always yes on systems other than Linux, which list no devices there."""
     return sys.platform != "linux" or any(next(devices.glob(name), None) for name in GPU_FILES)
 
 
@@ -85,13 +79,7 @@ def fastest_precision(capabilities: Sequence[tuple[int, int] | None], amx: bool)
 
 
 def has_amx(processors: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor has AMX for bfloat16, and TensorFlow uses it.
-
-    Parameters
-    ----------
-    processors : Path
-        Linux's description of the processors; False where there is no such file.
-    """
+    """Whether the processor has AMX for bfloat16, and TensorFlow uses it; no where Linux does not describe it."""
     used = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() not in ("0", "false")
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
     if not used or (allowed != "DEFAULT" and "AMX" not in allowed):

@@ -3,7 +3,6 @@
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,6 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """The probabilities that a network gives to each word, for a set of clips.
-
-    Attributes
-    ----------
-    log_probabilities : float64 array, shape (clips, words)
-        Natural logarithms of probabilities; the exponentials of each row sum to 1.
-    """
-
-    log_probabilities: NDArray[np.float64]
-
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """The most probable word of each clip, int64, shape (clips,)."""
-        return self.log_probabilities.argmax(axis=1)
-
-    @property
-    def confidence(self) -> NDArray[np.float64]:
-        """The probability of that word, float64 in (0, 1], shape (clips,)."""
-        return np.exp(self.log_probabilities.max(axis=1))
-
-
 def load(path: Path) -> keras.Model:
     """Load a saved network.
 
@@ -49,17 +25,11 @@ def load(path: Path) -> keras.Model:
     """
     try:
         return keras.models.load_model(path, compile=False)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        KeyError,
-        OSError,
-        TypeError,
-    ) as error:  # depends on what is damaged
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, TypeError) as error:  # depends on what is damaged
         raise ValueError(str(error)) from None
 
 
-def predict(network: keras.Model, batches: tf.data.Dataset) -> Predictions:
+def predict(network: keras.Model, batches: tf.data.Dataset) -> NDArray[np.float64]:
     """Classify clips, in float32.
 
     Parameters
@@ -71,21 +41,23 @@ def predict(network: keras.Model, batches: tf.data.Dataset) -> Predictions:
 
     Returns
     -------
-    Predictions
-        In the order of the batches.
+    float64 array, shape (clips, words)
+        Natural logarithm of the probability of each word, in the order of the batches; the exponentials of each row
+        sum to 1.
     """
     logits = network.predict(batches.map(lambda features, label: features), verbose=0)
-    return Predictions(log_softmax(logits.astype(np.float64), axis=1))
+    return log_softmax(logits.astype(np.float64), axis=1)
 
 
-def score(labels: NDArray[np.int8], predictions: Predictions, words: Sequence[str]) -> dict[str, Any]:
+def score(labels: NDArray[np.int8], log_probabilities: NDArray[np.float64], words: Sequence[str]) -> dict[str, Any]:
     """Compare predictions with labels.
 
     Parameters
     ----------
     labels : int8 array, shape (clips,)
         Numbers of the words spoken.
-    predictions : Predictions
+    log_probabilities : float64 array, shape (clips, words)
+        As :func:`predict` returns them.
     words : sequence of str
         Names of the label numbers.
 
@@ -99,16 +71,17 @@ def score(labels: NDArray[np.int8], predictions: Predictions, words: Sequence[st
 
     Examples
     --------
-    >>> score(np.array([0], np.int8), Predictions(np.log([[0.9, 0.1]])), ["yes", "no"])["accuracy"]
+    >>> score(np.array([0], np.int8), np.log([[0.9, 0.1]]), ["yes", "no"])["accuracy"]
     1.0
     """
-    correct = int((predictions.predicted == labels).sum())
+    predicted = log_probabilities.argmax(axis=1)
+    correct = int((predicted == labels).sum())
     interval = binomtest(correct, len(labels)).proportion_ci(0.95, method="wilson")
-    each = precision_recall_fscore_support(labels, predictions.predicted, labels=range(len(words)), zero_division=0.0)
+    each = precision_recall_fscore_support(labels, predicted, labels=range(len(words)), zero_division=0.0)
     return {
         "accuracy": correct / len(labels),
         "accuracy_ci95": [float(interval.low), float(interval.high)],
-        "loss": float(-predictions.log_probabilities[np.arange(len(labels)), labels].mean()),
+        "loss": float(-log_probabilities[np.arange(len(labels)), labels].mean()),
         "test_clips": len(labels),
         "words": [
             {"word": word, "precision": float(precision), "recall": float(recall), "f1": float(f1), "clips": int(clips)}

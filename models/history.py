@@ -21,28 +21,8 @@ class Epoch:
     val_accuracy: float
 
 
-@dataclass(frozen=True)
-class Timing:
-    """How long the steps of an epoch took; after a restart, only the steps since then."""
-
-    seconds: float
-    """Without validation and checkpoints."""
-    data_wait_s: float
-    """Seconds of these in which the device idled because the next batch was not ready."""
-
-    @property
-    def data_wait(self) -> float:
-        """Share of the time spent waiting for data, 0 to 1."""
-        return self.data_wait_s / self.seconds if self.seconds else 0.0
-
-
 def best_of(history: Iterable[Epoch]) -> Epoch:
     """The epoch of least validation loss; one whose loss is NaN is the best only if all are.
-
-    Raises
-    ------
-    ValueError
-        If there is no epoch.
 
     Examples
     --------
@@ -55,7 +35,7 @@ def best_of(history: Iterable[Epoch]) -> Epoch:
 
 def write_history(path: Path, history: Iterable[Epoch]) -> None:
     """Write a CSV with a header and one row an epoch."""
-    with open(path, "w", newline="") as file:
+    with path.open("w", newline="") as file:
         table = csv.DictWriter(file, [field.name for field in fields(Epoch)])
         table.writeheader()
         table.writerows(asdict(epoch) for epoch in history)
@@ -63,7 +43,7 @@ def write_history(path: Path, history: Iterable[Epoch]) -> None:
 
 def read_history(path: Path) -> list[Epoch]:
     """Read what :func:`write_history` wrote; every number comes back to the last bit."""
-    with open(path, newline="") as file:
+    with path.open(newline="") as file:
         return [
             Epoch(int(row.pop("epoch")), **{name: float(value) for name, value in row.items()})
             for row in csv.DictReader(file)

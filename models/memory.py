@@ -19,19 +19,7 @@ PARAMETER_COPIES = 6
 
 
 def largest_batch(model: keras.Model, free_bytes: int) -> int:
-    """The largest batch that a training step has memory for.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The network as it is trained.
-    free_bytes : int
-
-    Returns
-    -------
-    int
-        0 if not even one fits.
-    """
+    """The largest batch that a training step of a network has memory for; 0 if not even one clip fits."""
     clip_bytes = STEP_SHARE * sum(
         np.prod(layer.output.shape[1:]) * (2 if layer.compute_dtype.endswith("16") else 4) for layer in model.layers
     )
@@ -41,28 +29,22 @@ def largest_batch(model: keras.Model, free_bytes: int) -> int:
 def free_bytes(root: Path = Path("/")) -> int | None:
     """Bytes that this process can still allocate: the least that the machine, control groups and limits leave.
 
-    Parameters
-    ----------
-    root : Path
-        Folder that holds ``proc`` and ``sys``.
-
-    Returns
-    -------
-    int or None
-        None on systems other than Linux (see ``proc(5)`` and ``cgroups(7)``).
+    ``root`` is the folder that holds ``proc`` and ``sys``. The answer is None on systems other than Linux; see
+    ``proc(5)`` and ``cgroups(7)``.
     """
-    left = [*_of_the_machine(root), *_of_control_groups(root), *_of_the_limit(root)]
+    left = list(_left_by_control_groups(root))
+    with suppress(OSError):
+        meminfo = dict(line.split(":") for line in (root / "proc/meminfo").read_text().splitlines())
+        left.append(int(meminfo["MemAvailable"].split()[0]) * 1024)
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY:
+        with suppress(OSError):
+            pages = int((root / "proc/self/statm").read_text().split()[0])
+            left.append(most - pages * resource.getpagesize())
     return max(0, min(left)) if left else None
 
 
-def _of_the_machine(root: Path) -> Iterator[int]:
-    with suppress(OSError):
-        for line in (root / "proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                yield int(line.split()[1]) * 1024
-
-
-def _of_control_groups(root: Path) -> Iterator[int]:
+def _left_by_control_groups(root: Path) -> Iterator[int]:
     """What each control group of this process, and each of its parents, has left; versions 1 and 2."""
     with suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
@@ -76,21 +58,13 @@ def _of_control_groups(root: Path) -> Iterator[int]:
             group = root / top / inside.lstrip("/")
             for folder in (group, *group.parents):
                 with suppress(OSError, ValueError):  # no such file, or "max"
-                    most, used = int((folder / limit).read_text()), int((folder / usage).read_text())
-                    yield most - used + _reclaimable(folder)
+                    left = int((folder / limit).read_text()) - int((folder / usage).read_text())
+                    yield left + _page_cache(folder)
 
 
-def _reclaimable(folder: Path) -> int:
-    """Bytes of a group's page cache, which the system frees on demand."""
+def _page_cache(group: Path) -> int:
+    """Bytes of a group's page cache, which counts as used and which the system frees on demand."""
     with suppress(OSError, ValueError):
-        known = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        known = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         return int(known.get("inactive_file", 0)) + int(known.get("active_file", 0))
     return 0
-
-
-def _of_the_limit(root: Path) -> Iterator[int]:
-    most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if most != resource.RLIM_INFINITY:
-        with suppress(OSError):
-            pages = int((root / "proc/self/statm").read_text().split()[0])
-            yield most - pages * resource.getpagesize()

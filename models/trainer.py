@@ -10,6 +10,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.devices import choose_precision
+from models.networks.front_end import Statistics
 from models.networks.registry import family_of
 from models.settings import TrainSpec
 
@@ -37,16 +38,12 @@ class Trainer:
     ----------
     network : Struct
         Settings of one of the :data:`~models.networks.registry.FAMILIES`.
-    spec : TrainSpec
     shape : tuple of int
         (frequency, time, 1).
-    statistics : pair of float32 arrays of shape (frequency,), or None
-        Mean and variance of log magnitudes, as :func:`~models.networks.front_end.compress` takes them.
     clips_of_words : int64 array, shape (words,)
         Clips of each word in the training set.
     steps : int
         Steps of the whole training, over which the learning rate is scheduled.
-    strategy : tf.distribute.Strategy
 
     Attributes
     ----------
@@ -59,7 +56,7 @@ class Trainer:
         network: Struct,
         spec: TrainSpec,
         shape: tuple[int, ...],
-        statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+        statistics: Statistics | None,
         clips_of_words: NDArray[np.int64],
         steps: int,
         strategy: tf.distribute.Strategy,
@@ -90,18 +87,10 @@ class Trainer:
         """The learning rate of the next step."""
         return float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
 
-    def state(self) -> dict[str, list[NDArray[Any]]]:
-        """Values of all variables: weights, random seeds, optimizer state."""
-        return {name: [np.asarray(variable) for variable in variables] for name, variables in self._variables().items()}
-
-    def restore(self, state: dict[str, list[NDArray[Any]]]) -> None:
-        """Set all variables."""
-        for name, variables in self._variables().items():
-            for variable, value in zip(variables, state[name], strict=True):
-                variable.assign(value)
-
-    def _variables(self) -> dict[str, list[keras.Variable]]:
-        return {"model": self.model.variables, "optimizer": self._optimizer.variables}
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that decides the next step: weights, random seeds, the optimizer's state."""
+        return [*self.model.variables, *self._optimizer.variables]
 
     def batches(self, dataset: tf.data.Dataset) -> Iterator[Any]:
         """Iterate over batches, each split evenly among the devices."""

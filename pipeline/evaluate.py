@@ -8,8 +8,9 @@ import csv
 import json
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import numpy as np
 import typer
 
 from features.errors import InputError
@@ -67,18 +68,19 @@ def fingerprint(trained: Path, store: FeatureStore) -> str:
 def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) -> None:
     """Classify the clips of a store; write metrics as JSON and predictions as CSV."""
     from features.stream.batches import damage_as_input_error, scoring_batches
-    from models.evaluation import Predictions, load, predict, score
+    from models.evaluation import load, predict, score
 
     try:
         network = load(trained)
     except ValueError as error:
         raise _not_a_network(trained, str(error)) from None
     with damage_as_input_error():
-        predictions: Predictions = predict(network, scoring_batches(store.path, BATCH_CLIPS))
+        log_probabilities = predict(network, scoring_batches(store.path, BATCH_CLIPS))
     words = store.attributes["words"]
-    result: dict[str, Any] = score(store.labels, predictions, words)
+    result = score(store.labels, log_probabilities, words)
     metrics.write_text(json.dumps(result, indent=2) + "\n")
-    columns = (store.source_rows, store.labels, predictions.predicted, predictions.confidence)
+    predicted, confidences = log_probabilities.argmax(axis=1), np.exp(log_probabilities.max(axis=1))
+    columns = (store.source_rows, store.labels, predicted, confidences)
     with open(table, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["source_row", "actual", "predicted", "confidence"])

@@ -4,11 +4,9 @@ A finished training is kept under everything that decided it. A run whose traini
 loading TensorFlow.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import numpy as np
@@ -18,8 +16,9 @@ from msgspec import Struct
 from features.errors import InputError
 from features.store.publish import publish, remove
 from features.store.reader import FeatureStore
-from models.devices import choose_precision, count_replicas
-from models.history import Epoch, Timing, best_of, read_history, write_history
+from models.checkpoint import Checkpoint
+from models.devices import choose_precision, count_replicas, list_gpus
+from models.history import Epoch, best_of, read_history, write_history
 from models.networks.registry import DEFAULT_FAMILY, FAMILIES, family_of
 from models.settings import CHECKPOINT_S, Precision, TrainSpec
 from pipeline.shell.options import parse_size
@@ -27,6 +26,9 @@ from pipeline.shell.params import read_section, read_variant, refuse_edited_sett
 from pipeline.shell.progress import progress
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
 from pipeline.shell.stage import refuse_edited_code, run, say, warn, warn_waiting
+
+if TYPE_CHECKING:
+    from dvclive.live import Live
 
 TRAIN = Path("data/features/train.zarr")
 VALIDATION = Path("data/features/validation.zarr")
@@ -75,18 +77,18 @@ def main(
         store, validation = FeatureStore.open(TRAIN), FeatureStore.open(VALIDATION)
         _refuse_small_features(store, family_of(network).smallest_side)
         key = fingerprint(spec, network, precision, replicas, store, validation)
-        staged_live = staged[0].with_name("live")
-        known = results.take(key, {"model.keras": staged[0], "history.csv": staged[1], "live": staged_live})
+        files = {"model.keras": staged[0], "history.csv": staged[1], "live": staged[0].with_name("live")}
+        known = results.take(key, files)
         if known:
             remove(live)
-            staged_live.replace(live)
+            files["live"].replace(live)
         else:
-            _fit(model, network, spec, store, staged, checkpoint, key, checkpoint_s)
+            _fit(model, network, spec, store, Checkpoint(checkpoint, key, checkpoint_s), live, *staged)
         refuse_edited_settings({"train": spec, f"models.{model}": network})
         refuse_edited_code()
         if not known and max_bytes:
             # Before others may publish in the same place: it must not keep theirs under our key.
-            results.keep(key, {"model.keras": staged[0], "history.csv": staged[1], "live": live})
+            results.keep(key, files | {"live": live})
     remove(checkpoint)  # only now: until here, a kill or a full disk must not cost the training
     results.prune(max_bytes)
     history = read_history(folder / "history.csv")
@@ -119,100 +121,81 @@ def _fit(
     network: Struct,
     spec: TrainSpec,
     store: FeatureStore,
-    staged: tuple[Path, ...],
-    checkpoint: Path,
-    key: str,
-    checkpoint_s: float,
+    checkpoint: Checkpoint,
+    live: Path,
+    trained_file: Path,
+    history_file: Path,
 ) -> None:
-    """Train a network; write it and its history to the staged paths."""
+    """Train a network; write it, its history, and its curves while it trains."""
+    import tensorflow as tf
+    from dvclive.live import Live
+
     from features.stream.batches import damage_as_input_error, scoring_batches, training_batches
-    from models.devices import choose_strategy, list_gpus
-    from models.training import train
+    from models.training import TrainingError, train
 
     if list_gpus():
         warn("GPUs sum in no fixed order, so two runs with equal settings differ in their last digits")
-    report = Report(model, spec.epochs, Path("artifacts", model, "live"))
+    report = Report(model, spec.epochs, Live(str(live), save_dvc_exp=False, dvcyaml=False))
     clips = spec.epochs * (store.clips // spec.batch_size) * spec.batch_size
-    with (
-        damage_as_input_error(),
-        _training_error_as_input_error(model),
-        progress(f"training {model}", clips) as advance,
-    ):
-        trained = train(
-            network,
-            spec,
-            lambda first: training_batches(TRAIN, spec.batch_size, spec.seed, first_batch=first),
-            scoring_batches(VALIDATION, spec.batch_size),
-            clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
-            checkpoint=checkpoint,
-            key=key,
-            checkpoint_s=checkpoint_s,
-            strategy=choose_strategy(),
-            on_resume=report.resume,
-            on_batch=advance,
-            on_epoch=report.epoch,
-        )
-    report.end()
-    trained.model.save(staged[0])
-    write_history(staged[1], trained.history)
-
-
-@contextmanager
-def _training_error_as_input_error(model: str) -> Iterator[None]:
-    import tensorflow as tf
-
-    from models.training import TrainingError
-
     try:
-        yield
+        with damage_as_input_error(), progress(f"training {model}", clips) as advance:
+            trained = train(
+                network,
+                spec,
+                lambda first: training_batches(TRAIN, spec.batch_size, spec.seed, first_batch=first),
+                scoring_batches(VALIDATION, spec.batch_size),
+                clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
+                checkpoint=checkpoint,
+                on_resume=report.resume,
+                on_batch=advance,
+                on_epoch=report.epoch,
+            )
     except TrainingError as error:
         raise InputError(f"{model} cannot be trained: {error}") from None
     except tf.errors.ResourceExhaustedError:
         raise InputError(
             f"{model} cannot be trained: the GPU's memory is full; choose a smaller train.batch_size"
         ) from None
+    report.live.end()
+    trained.model.save(trained_file)
+    write_history(history_file, trained.history)
 
 
+@dataclass(frozen=True)
 class Report:
     """Reports a training while it runs: lines for a person, DVCLive's files for plots."""
 
-    def __init__(self, model: str, epochs: int, folder: Path) -> None:
-        from dvclive.live import Live
-
-        self._model = model
-        self._epochs = epochs
-        self._live = Live(str(folder), save_dvc_exp=False, dvcyaml=False)
+    model: str
+    epochs: int
+    live: "Live"
 
     def resume(self, before: list[Epoch], batches: int) -> None:
         """Report what a checkpoint holds."""
-        say(f"train: {self._model} goes on from a checkpoint after {len(before)} epochs and {batches} batches")
+        say(f"train: {self.model} goes on from a checkpoint after {len(before)} epochs and {batches} batches")
         for epoch in before:
-            self._log(epoch)
+            self._plot(epoch)
 
-    def epoch(self, epoch: Epoch, timing: Timing) -> None:
+    def epoch(self, epoch: Epoch, seconds: float, data_wait_s: float) -> None:
         """Report a finished epoch."""
-        self._log(epoch)
+        self._plot(epoch)
+        data_wait = data_wait_s / seconds if seconds else 0.0
         say(
-            f"train: {self._model} {epoch.epoch}/{self._epochs}  loss {epoch.loss:.3f} val {epoch.val_loss:.3f}  "
+            f"train: {self.model} {epoch.epoch}/{self.epochs}  loss {epoch.loss:.3f} val {epoch.val_loss:.3f}  "
             f"acc {epoch.accuracy:.3f} val {epoch.val_accuracy:.3f}  "
-            f"{timing.seconds:.0f} s, {timing.data_wait:.1%} waiting for data"
+            f"{seconds:.0f} s, {data_wait:.1%} waiting for data"
         )
-        if timing.data_wait > STARVED:
+        if data_wait > STARVED:
             warn(
-                f"{self._model} waited for data {timing.data_wait:.0%} of that epoch; a faster disk, more memory for "
-                "the page cache, store.dtype: float16 or store.codec: none would feed it faster"
+                f"{self.model} waited for data {data_wait:.0%} of that epoch; a faster disk, more memory for the page "
+                "cache, store.dtype: float16 or store.codec: none would feed it faster"
             )
 
-    def end(self) -> None:
-        """Finish DVCLive's files."""
-        self._live.end()
-
-    def _log(self, epoch: Epoch) -> None:
-        self._live.step = epoch.epoch
+    def _plot(self, epoch: Epoch) -> None:
+        self.live.step = epoch.epoch
         for name, value in asdict(epoch).items():
             if name != "epoch":
-                self._live.log_metric(f"val/{name[4:]}" if name.startswith("val_") else f"train/{name}", value)
-        self._live.next_step()
+                self.live.log_metric(f"val/{name[4:]}" if name.startswith("val_") else f"train/{name}", value)
+        self.live.next_step()
 
 
 if __name__ == "__main__":

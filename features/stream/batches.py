@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.store.reader import FeatureStore
-from features.stream.order import Order, clips_of
+from features.stream.order import Order
 
 WINDOW_CHUNKS = 16
 """Chunks in a shuffle window: 512 clips or 34 MB of the default features."""
@@ -20,9 +20,6 @@ PREFETCH = 4
 """Batches that tf.data prepares ahead of the consumer."""
 ALIGNMENT = 64
 """Bytes. TensorFlow copies arrays whose address is not a multiple of this."""
-
-Window = tuple[NDArray[np.int64], NDArray[np.int64], int]
-"""Chunks to read, a permutation of their clips (positions in :func:`clips_of`), and how many clips of it to skip."""
 
 
 def training_batches(path: Path, batch_size: int, seed: int, *, first_batch: int = 0) -> tf.data.Dataset:
@@ -34,11 +31,6 @@ def training_batches(path: Path, batch_size: int, seed: int, *, first_batch: int
 
     Parameters
     ----------
-    path : Path
-        A :class:`~features.store.reader.FeatureStore`.
-    batch_size : int
-    seed : int
-        Same seed, same batches.
     first_batch : int
         Number of the batch to start at, to resume a training. Earlier batches are not read.
 
@@ -58,8 +50,8 @@ def training_batches(path: Path, batch_size: int, seed: int, *, first_batch: int
     order = Order(store.clips, store.chunk_clips, WINDOW_CHUNKS, seed)
     first, skipped = order.find(first_batch * batch_size)
 
-    def window(number: int) -> Window:
-        return *order.window(number), skipped if number == first else 0
+    def window(number: int) -> NDArray[np.int64]:
+        return order.window(number)[skipped if number == first else 0 :]
 
     windows = _windows(store, tf.data.Dataset.counter(first), window)
     return windows.rebatch(batch_size, drop_remainder=True).prefetch(PREFETCH)
@@ -71,12 +63,12 @@ def scoring_batches(path: Path, batch_size: int) -> tf.data.Dataset:
     Parameters, element types and errors are those of :func:`training_batches`.
     """
     store = FeatureStore.open(path)
+    window_clips = WINDOW_CHUNKS * store.chunk_clips
 
-    def window(number: int) -> Window:
-        chunks = np.arange(number * WINDOW_CHUNKS, min((number + 1) * WINDOW_CHUNKS, store.chunks))
-        return chunks, np.arange(len(clips_of(chunks, store.chunk_clips, store.clips))), 0
+    def window(number: int) -> NDArray[np.int64]:
+        return np.arange(number * window_clips, min((number + 1) * window_clips, store.clips))
 
-    windows = _windows(store, tf.data.Dataset.range(-(-store.chunks // WINDOW_CHUNKS)), window)
+    windows = _windows(store, tf.data.Dataset.range(-(-store.clips // window_clips)), window)
     batches = windows.rebatch(batch_size, drop_remainder=False).prefetch(PREFETCH)
     return batches.apply(tf.data.experimental.assert_cardinality(-(-store.clips // batch_size)))
 
@@ -93,24 +85,24 @@ def damage_as_input_error() -> Iterator[None]:
         raise InputError(sentence[1]) from None
 
 
-def _windows(store: FeatureStore, numbers: tf.data.Dataset, window: Callable[[int], Window]) -> tf.data.Dataset:
+def _windows(
+    store: FeatureStore, numbers: tf.data.Dataset, window: Callable[[int], NDArray[np.int64]]
+) -> tf.data.Dataset:
     """Read windows by number, as (features, label) of their clips in the order of the stream."""
     labels = store.labels.astype(np.int64)
     dtype = np.dtype(store.layout.dtype)
 
     def read(number: np.int64) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        chunks, permutation, skipped = window(int(number))
-        features = _aligned_empty((len(permutation), *store.shape, 1), dtype)
+        clips = window(int(number))
+        features = _aligned_empty((len(clips), *store.shape, 1), dtype)
         chunk = np.empty((store.chunk_clips, *store.shape), dtype)
-        rows = np.argsort(permutation)  # the inverse: the row of the window that each clip goes to
-        start = 0
-        for chunk_number in chunks.tolist():
+        chunk_of_row, place_of_row = np.divmod(clips, store.chunk_clips)
+        for chunk_number in np.unique(chunk_of_row).tolist():
             store.read_chunk(chunk_number, chunk)
-            clips = min(store.chunk_clips, store.clips - chunk_number * store.chunk_clips)  # the last may be padded
-            features[rows[start : start + clips], ..., 0] = chunk[:clips]
-            start += clips
-        label = labels[clips_of(chunks, store.chunk_clips, store.clips)[permutation]]
-        return features[skipped:], label[skipped:]
+            rows = np.flatnonzero(chunk_of_row == chunk_number)
+            for row, place in zip(rows.tolist(), place_of_row[rows].tolist(), strict=True):
+                features[row, ..., 0] = chunk[place]
+        return features, labels[clips]
 
     def load(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features, label = tf.numpy_function(read, (number,), (tf.as_dtype(dtype), tf.int64))

@@ -45,11 +45,8 @@ def build(
 
     Parameters
     ----------
-    spec : CnnSpec
     input_shape : tuple of int
         (frequency, time, 1).
-    words : int
-        How many scores the network gives.
     statistics : pair of float32 arrays of shape (frequency,), or None
         Mean and variance of the log magnitudes of each frequency, over the clips to train on: see
         :func:`models.networks.front_end.compress`. None feeds magnitudes to the first convolution as they are.
@@ -61,11 +58,6 @@ def build(
     -------
     keras.Model
         float32 (batch, frequency, time, 1), linear magnitudes, to float32 (batch, words), logits.
-
-    Raises
-    ------
-    ValueError
-        If the input is too small for four poolings.
     """
     import keras
     from keras import layers
@@ -73,10 +65,6 @@ def build(
     from models.networks.convolution import ConvolutionForAmx
     from models.networks.front_end import compress
 
-    if min(input_shape[:2]) < SMALLEST_SIDE:
-        raise ValueError(
-            f"features of shape {input_shape[:2]} are too small; expected at least {SMALLEST_SIDE} each way"
-        )
     trunk = "float32" if precision == "float32" else f"mixed_{precision}"
     magnitudes = keras.Input(input_shape, name="magnitude")
     x = compress(magnitudes, statistics)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.evaluation import Predictions, load, predict, score
+from models.evaluation import load, predict, score
 
 WORDS = ["yes", "no", "up"]
 # clip: actual, scores for yes, no, up
@@ -14,7 +14,7 @@ LABELS = np.array([0, 1, 1, 2], np.int8)
 
 
 def test_scores_by_hand() -> None:
-    result = score(LABELS, Predictions(LOGITS), WORDS)
+    result = score(LABELS, LOGITS, WORDS)
     assert result["accuracy"] == 0.75
     assert result["test_clips"] == 4
     assert result["loss"] == pytest.approx(-np.mean(np.log([0.7, 0.8, 0.4, 0.6])))
@@ -24,7 +24,7 @@ def test_scores_by_hand() -> None:
 
 
 def test_the_interval_is_wilsons() -> None:
-    low, high = score(LABELS, Predictions(LOGITS), WORDS)["accuracy_ci95"]
+    low, high = score(LABELS, LOGITS, WORDS)["accuracy_ci95"]
     share, z, n = 0.75, 1.959964, 4
     centre, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     assert low == pytest.approx((centre - spread) / (1 + z * z / n), rel=1e-5)
@@ -32,7 +32,7 @@ def test_the_interval_is_wilsons() -> None:
 
 
 def test_a_word_that_never_occurs_scores_nothing() -> None:
-    result = score(np.array([0], np.int8), Predictions(LOGITS[:1]), WORDS)
+    result = score(np.array([0], np.int8), LOGITS[:1], WORDS)
     assert result["words"][2] == {"word": "up", "precision": 0, "recall": 0, "f1": 0, "clips": 0}
 
 
@@ -42,10 +42,9 @@ def test_a_saved_network_predicts_in_the_order_of_the_batches(tmp_path: Path) ->
     model.save(tmp_path / "model.keras")
     magnitude = np.random.default_rng(0).uniform(0, 5, (10, 2, 2, 1)).astype(np.float32)
     batches = tf.data.Dataset.from_tensor_slices((magnitude, np.zeros(10))).batch(4)
-    predictions = predict(load(tmp_path / "model.keras"), batches)
-    assert predictions.predicted.tolist() == magnitude.reshape(10, 4).argmax(axis=1).tolist()
-    np.testing.assert_allclose(np.exp(predictions.log_probabilities).sum(axis=1), 1)
-    np.testing.assert_array_equal(predictions.confidence, np.exp(predictions.log_probabilities).max(axis=1))
+    log_probabilities = predict(load(tmp_path / "model.keras"), batches)
+    assert log_probabilities.argmax(axis=1).tolist() == magnitude.reshape(10, 4).argmax(axis=1).tolist()
+    np.testing.assert_allclose(np.exp(log_probabilities).sum(axis=1), 1)
 
 
 @pytest.mark.parametrize("damage", [lambda content: b"garbage", lambda content: content[: len(content) // 2]])

@@ -13,12 +13,12 @@ import pytest
 import tensorflow as tf
 
 from models.checkpoint import Checkpoint
-from models.history import Epoch, Timing
+from models.history import Epoch, best_of
 from models.memory import free_bytes, largest_batch
 from models.networks.cnn import CnnSpec, build
 from models.settings import TrainSpec
 from models.trainer import balanced_weights
-from models.training import Progress, Trained, TrainingError, log_statistics, train
+from models.training import Trained, TrainingError, log_statistics, train
 
 NETWORK = CnnSpec(skip_connections=False, dropout=0.1, dense_units=16)
 SHAPE = (24, 16)
@@ -74,20 +74,20 @@ def run(changes: dict[str, object] | None = None, **options: object) -> Trained:
 @pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
 def test_training_learns_in_every_precision(precision: str) -> None:
     clips: list[int] = []
-    told: list[tuple[Epoch, Timing]] = []
+    told: list[tuple[Epoch, float, float]] = []
     trained = run(
         {"precision": precision, "epochs": 6}, on_batch=clips.append, on_epoch=lambda *epoch: told.append(epoch)
     )
     assert trained.history[-1].accuracy > 0.95
-    assert trained.best.val_accuracy > 0.9
+    assert best_of(trained.history).val_accuracy > 0.9
     assert clips == [32] * 36
-    assert [epoch for epoch, _ in told] == trained.history
-    assert all(0 <= timing.data_wait_s < timing.seconds for _, timing in told)
+    assert [epoch for epoch, _, _ in told] == trained.history
+    assert all(0 <= data_wait_s < seconds for _, seconds, data_wait_s in told)
     # What is kept is float32, and scores as it did while training.
     assert {layer.compute_dtype for layer in trained.model.layers} == {"float32"}
     val_loss, val_accuracy = evaluated(trained)
-    assert val_loss == pytest.approx(trained.best.val_loss, rel=1e-5)
-    assert val_accuracy == pytest.approx(trained.best.val_accuracy, rel=1e-5)
+    assert val_loss == pytest.approx(best_of(trained.history).val_loss, rel=1e-5)
+    assert val_accuracy == pytest.approx(best_of(trained.history).val_accuracy, rel=1e-5)
 
 
 def test_training_in_float16_follows_that_in_float32() -> None:
@@ -111,25 +111,27 @@ def evaluated(trained: Trained) -> tuple[float, float]:
 
 def test_float16_features_are_cast_where_they_are_used() -> None:
     trained = train(NETWORK, spec(), stream(dtype="float16"), batches(50, 1), clips_of_words=WORDS)
-    assert trained.best.val_accuracy > 0.9
+    assert best_of(trained.history).val_accuracy > 0.9
 
 
 def test_the_best_epoch_by_validation_loss_is_kept() -> None:
     # A huge step size makes the losses jump, so that the last epoch is seldom the best.
     for seed in range(5):
         trained = run({"schedule": "constant", "learning_rate": 0.05, "seed": seed})
-        if trained.best is not trained.history[-1]:
+        if best_of(trained.history) is not trained.history[-1]:
             break
     else:
         pytest.fail("the last epoch was always the best")
-    assert trained.best.val_loss == min(epoch.val_loss for epoch in trained.history)
-    assert evaluated(trained) == pytest.approx((trained.best.val_loss, trained.best.val_accuracy), rel=1e-5)
+    assert best_of(trained.history).val_loss == min(epoch.val_loss for epoch in trained.history)
+    assert evaluated(trained) == pytest.approx(
+        (best_of(trained.history).val_loss, best_of(trained.history).val_accuracy), rel=1e-5
+    )
 
 
 def test_training_stops_when_validation_no_longer_improves() -> None:
     unsteady = {"schedule": "constant", "learning_rate": 0.05, "epochs": 30}
     trained = run({**unsteady, "early_stopping": 2})
-    assert len(trained.history) == trained.best.epoch + 2 < 30
+    assert len(trained.history) == best_of(trained.history).epoch + 2 < 30
     whole = run({**unsteady, "epochs": len(trained.history) + 1})
     assert whole.history[:-1] == trained.history
 
@@ -179,7 +181,7 @@ def train_to(folder: Path) -> None:
             steps.write(f"{clips}\n")
             steps.flush()
 
-        trained = run(checkpoint=folder / "c", key="k", checkpoint_s=0, on_batch=tell)
+        trained = run(checkpoint=Checkpoint(folder / "c", "k", every_s=0), on_batch=tell)
     np.savez(folder / "weights.npz", *trained.model.get_weights())
     (folder / "history").write_text(repr(trained.history))
 
@@ -222,37 +224,38 @@ def done(steps: Path) -> int:
 
 def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path) -> None:
     resumed: list[int] = []
-    options = {"checkpoint": tmp_path / "c", "on_resume": lambda before, batches: resumed.append(len(before))}
-    first = run({"epochs": 1}, key="a", **options)
-    again = run({"epochs": 1}, key="b", **options)
+    options = {"on_resume": lambda before, batches: resumed.append(len(before))}
+    a, b = Checkpoint(tmp_path / "c", "a"), Checkpoint(tmp_path / "c", "b")
+    first = run({"epochs": 1}, checkpoint=a, **options)
+    again = run({"epochs": 1}, checkpoint=b, **options)
     assert resumed == []
     assert again.history == first.history
-    finished = run({"epochs": 1}, key="b", **options)
+    finished = run({"epochs": 1}, checkpoint=b, **options)
     assert resumed == [1]
     assert finished.history == first.history
     for one, same in zip(finished.model.get_weights(), first.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, same)
     content = (tmp_path / "c").read_bytes()
     (tmp_path / "c").write_bytes(content[:5000] + b"?" + content[5001:])
-    assert run({"epochs": 1}, key="b", **options).history == first.history
+    assert run({"epochs": 1}, checkpoint=b, **options).history == first.history
     assert resumed == [1]
 
 
 def test_no_damage_to_a_checkpoint_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "c"
-    whole = Checkpoint("k", {"step": 3}, {"model": [np.arange(4.0), np.ones((2, 2))], "best": []})
-    whole.save(path)
+    checkpoint = Checkpoint(path, "k")
+    whole = ({"step": 3}, [np.arange(4.0), np.ones((2, 2))], [np.zeros(3)])
+    checkpoint.save(*whole)
     content = path.read_bytes()
     for at in range(len(content)):
         for bit in (0, 3, 7):
             path.write_bytes(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
-            loaded = Checkpoint.load(path, "k")
+            loaded = checkpoint.load()
             if loaded is not None:
-                assert loaded.numbers == whole.numbers
-                np.testing.assert_equal(loaded.arrays, whole.arrays)
+                np.testing.assert_equal(loaded, whole)
     for length in range(0, len(content), 50):
         path.write_bytes(content[:length])
-        assert Checkpoint.load(path, "k") is None
+        assert checkpoint.load() is None
 
 
 def test_several_devices_share_a_batch() -> None:
@@ -292,7 +295,7 @@ def test_a_frequency_that_never_changes_can_be_normalised(magnitude: float) -> N
 
 def test_nan_is_never_the_best() -> None:
     history = [Epoch(1, 0.1, 1, 0.1, math.nan, 0.1), Epoch(2, 0.1, 1, 0.1, 3.0, 0.1), Epoch(3, 0.1, 1, 0.1, 4.0, 0.1)]
-    assert Progress(history=history).best is history[1]
+    assert best_of(history) is history[1]
 
 
 def test_a_training_of_one_step_learns() -> None:

@@ -20,7 +20,7 @@ from features.store.publish import scratch
 from features.store.reader import FeatureStore
 from features.store.writer import ClipColumns, FeatureAxes, create_feature_store
 from features.stream.batches import WINDOW_CHUNKS, damage_as_input_error, scoring_batches, training_batches
-from features.stream.order import Order, again_together, clips_of
+from features.stream.order import Order
 
 CLIPS = 1100  # three windows of chunks, the last chunk of 12 clips
 
@@ -92,10 +92,7 @@ def test_training_resumes_at_any_batch(store: Path, first: int) -> None:
 @pytest.mark.parametrize("batch_size", [7, 30, 512, 600])
 def test_batch_size_changes_no_order(store: Path, batch_size: int) -> None:
     order = Order(CLIPS, 32, WINDOW_CHUNKS, seed=0)
-    expected = []
-    for number in range(2 * order.windows):
-        chunks, permutation = order.window(number)
-        expected += clips_of(chunks, 32, CLIPS)[permutation].tolist()
+    expected = np.concatenate([order.window(number) for number in range(2 * order.windows)])
     got = list(training_batches(store, batch_size, 0).take(2 * CLIPS // batch_size).as_numpy_iterator())
     assert {len(labels) for _, labels in got} == {batch_size}
     clips = np.concatenate([features[:, 0, 0, 0] for features, _ in got])
@@ -155,11 +152,8 @@ def shuffled(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.n
         divided = divide_source(folder / "sorted.npz", source, settings, lambda clips: None)
     labels = divided.labels_of("train")
     order = Order(len(labels), 32, WINDOW_CHUNKS, seed=0)
-    clips = []
-    for number in range(EPOCHS * order.windows):
-        chunks, places = order.window(number)
-        clips.append(clips_of(chunks, 32, len(labels))[places])
-    return labels, np.concatenate(clips).reshape(EPOCHS, -1)
+    clips = np.concatenate([order.window(number) for number in range(EPOCHS * order.windows)])
+    return labels, clips.reshape(EPOCHS, -1)
 
 
 @pytest.mark.parametrize("clips_in_a_run", [BATCH, 1000])
@@ -178,6 +172,19 @@ def test_words_are_mixed_as_a_full_shuffle_mixes_them(
         assert 1e-4 < p < 1 - 1e-4
 
 
+def again_together(clips: int) -> float:
+    """Probability that two clips that share a batch in one epoch share one again in the next.
+
+    Clips of one chunk always share a window; clips of different chunks do so only if their chunks meet again. A full
+    shuffle gives ``(BATCH - 1) / (clips - 1)``. The formula ignores batches that span two windows and the short last
+    chunk.
+    """
+    others = WINDOW_CHUNKS * 32 - 1  # in the window of one clip
+    in_chunk = 31 / others
+    in_window = in_chunk + (1 - in_chunk) * (WINDOW_CHUNKS - 1) / (-(-clips // 32) - 1)
+    return in_window * (BATCH - 1) / others
+
+
 def test_clips_that_shared_a_batch_rarely_share_the_next(shuffled: tuple[np.ndarray, np.ndarray]) -> None:
     """Clips of one chunk share a window in every epoch; the share of repeated pairs is what `again_together` gives."""
     _, epochs = shuffled
@@ -192,7 +199,7 @@ def test_clips_that_shared_a_batch_rarely_share_the_next(shuffled: tuple[np.ndar
                 pairs = epochs[before, : clips // BATCH * BATCH].reshape(-1, BATCH)[:, [first, other]]
                 together += len(pairs)
                 again += int((batch_of[after, pairs[:, 0]] == batch_of[after, pairs[:, 1]]).sum())
-    assert again / together == pytest.approx(again_together(clips, 32, WINDOW_CHUNKS, BATCH), rel=0.1)
+    assert again / together == pytest.approx(again_together(clips), rel=0.1)
 
 
 def test_no_store(tmp_path: Path) -> None:

@@ -53,7 +53,11 @@ def test_a_saved_network_needs_nothing_but_keras(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.predict(magnitude, verbose=0), model.predict(magnitude, verbose=0))
 
 
-def test_features_too_small_for_four_poolings() -> None:
+@pytest.mark.parametrize("side", [cnn.SMALLEST_SIDE, cnn.SMALLEST_SIDE - 1])
+def test_the_smallest_side_is_the_smallest_that_can_be_built(side: int) -> None:
     spec = cnn.CnnSpec(skip_connections=False, dropout=0.3, dense_units=8)
-    with pytest.raises(ValueError, match="too small; expected at least 16"):
-        cnn.build(spec, (15, 126, 1), 12, statistics=None)
+    if side == cnn.SMALLEST_SIDE:
+        assert cnn.build(spec, (side, side, 1), 12, statistics=None).output_shape == (None, 12)
+    else:
+        with pytest.raises(ValueError, match="Computed output size"):
+            cnn.build(spec, (side, 126, 1), 12, statistics=None)
