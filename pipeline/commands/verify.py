@@ -9,7 +9,8 @@ import typer
 from features.errors import InputError
 from features.look.location import locate, reachable
 from features.repair import repair_features, repair_waveforms, strays_of
-from features.store.reader import array_in, is_elsewhere, mending
+from features.store.layout import FEATURES
+from features.store.reader import array_in, is_elsewhere, repair_hint
 from features.store.verify import Report, size_of, verify
 from pipeline.commands.dvc_cache import replace_damaged
 from pipeline.shell.options import Folder, shard_cache
@@ -77,7 +78,7 @@ def _print(path: Path, report: Report, repaired: list[str], restored: list[Path]
     if not report.faults:
         say(f"verify: {counted(report.files, 'file')}, {report.bytes / 1e6:,.0f} MB of {path} are what was written")
     elif not repaired:
-        say(f"verify: {counted(len(report.faults), 'file')} of {path} damaged; {mending(path)}")
+        say(f"verify: {counted(len(report.faults), 'file')} of {path} damaged; {repair_hint(path)}")
     else:
         if restored:
             say(f"verify: repaired {counted(len(restored), 'file')} in DVC's cache, too")
@@ -88,7 +89,7 @@ def _print(path: Path, report: Report, repaired: list[str], restored: list[Path]
 
 def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list[str]:
     cache = shard_cache(cache_folder, store)
-    if array_in(store) == "features":
+    if array_in(store) == FEATURES:
         waveforms = source or store.absolute().parent.parent / "split" / store.name
         return repair_features(store, waveforms, cache)
     npz = source or Path(read_section("data", DataSpec).npz)
