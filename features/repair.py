@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -37,16 +37,27 @@ def strays_of(store: Path) -> Path:
     return store.with_name(f"{store.name}.strays")
 
 
-def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]:
-    """Compute broken shards of a feature store again, or take them from the cache, where they are right.
+class _Featurized(msgspec.Struct):
+    """What a feature store records of how it was made, as far as it takes to make it again."""
 
-    Parameters
-    ----------
-    path : Path
-        A feature store.
-    waveforms : Path
-        The waveform store that it was computed from.
-    cache : ShardCache
+    source_digest: str
+    features: FeatureSpec
+    store: StoreSpec
+    made_by: Version
+
+
+class _Split(msgspec.Struct):
+    """What a waveform store records of how it was made, as far as it takes to make it again."""
+
+    digest: str
+    split: SplitSpec
+
+
+Record = TypeVar("Record", _Featurized, _Split)
+
+
+def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]:
+    """Make a feature store again from the waveform store that it was computed from.
 
     Returns
     -------
@@ -56,38 +67,33 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
     Raises
     ------
     InputError
-        If the waveforms are others or damaged, or a shard does not come out as it was recorded.
+        If the waveforms are others or damaged, or the store does not come out as it was recorded.
     """
     source = WaveformStore.open(waveforms)
     with _replacing(path) as (anew, changed):
-        with _parsing(path):
-            attributes = _attributes(path)
-            source_digest = attributes["source_digest"]
-            spec = msgspec.convert(attributes["features"], FeatureSpec)
-            layout = msgspec.convert(attributes["store"], StoreSpec)
-            made_by = msgspec.convert(attributes["made_by"], Version)
-        if source.attributes["digest"] != source_digest:
+        attributes = _attributes(path)
+        made = _parsed(path, attributes, _Featurized)
+        if source.attributes["digest"] != made.source_digest:
             raise InputError(
                 f"{waveforms} holds other clips than {path} was computed from; expected the same, so run dvc repro "
                 "instead"
             )
-        if {**attributes_of(source, spec, layout, made_by), "clips": source.clips} != attributes:
+        expected = attributes_of(source, made.features, made.store, made.made_by)
+        if {**expected, "clips": source.clips} != attributes:
             raise InputError(f"the attributes of {path} contradict each other; delete it and run dvc repro")
-        store, tasks = begin(source, anew, spec, layout, made_by, cache)
+        store, tasks = begin(source, anew, made.features, made.store, made.made_by, cache)
         intact = _take_intact(path, store)
         fill(store, [task for task in tasks if task.number not in intact], workers=1)
     return changed
 
 
 def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable[[int], None]) -> list[str]:
-    """Take broken shards of a waveform store from the npz again.
+    """Make a waveform store, named after its set, again from the npz that it was split from.
 
     Parameters
     ----------
     path : Path
-        A waveform store under the name of its set.
     npz : Path
-        The file that it was split from.
     cache : ShardCache
     advance : callable
         Told the number of clips of each block of the npz that was looked at.
@@ -109,28 +115,14 @@ def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable
         open_source(npz, samples) as source,
         _replacing(path) as (anew, changed),
     ):
-        with _parsing(path):
-            attributes = _attributes(path)
-            digest = attributes["digest"]
-            spec = msgspec.convert(attributes["split"], SplitSpec)
-        divided = divide_source(npz, source, spec, advance)
-        if divided.fingerprint_of(path.stem) != digest:
+        made = _parsed(path, _attributes(path), _Split)
+        divided = divide_source(npz, source, made.split, advance)
+        if divided.fingerprint_of(path.stem) != made.digest:
             raise InputError(
                 f"{npz} holds other clips than {path} was split from; expected the same, so run dvc repro instead"
             )
-        write_set(anew, path.stem, source, divided, spec, cache, workers=1)
+        write_set(anew, path.stem, source, divided, made.split, cache, workers=1)
     return changed
-
-
-@contextmanager
-def _parsing(path: Path) -> Iterator[None]:
-    """Turn attributes that cannot be parsed into a sentence."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"the attributes of {path} cannot be parsed, so nobody knows how it was made; delete it and run dvc repro"
-        ) from None
 
 
 def _attributes(path: Path) -> dict[str, Any]:
@@ -140,10 +132,19 @@ def _attributes(path: Path) -> dict[str, Any]:
         return recorded.attributes
     try:
         return dict(json.loads((path / "zarr.json").read_text())["attributes"])
-    except (OSError, ValueError, KeyError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
             f"neither {MANIFEST} nor zarr.json of {path} can be read, so nobody knows how it was made; delete it and "
             "run dvc repro"
+        ) from None
+
+
+def _parsed(path: Path, attributes: dict[str, Any], record: type[Record]) -> Record:
+    try:
+        return msgspec.convert(attributes, record)
+    except msgspec.ValidationError:
+        raise InputError(
+            f"the attributes of {path} cannot be parsed, so nobody knows how it was made; delete it and run dvc repro"
         ) from None
 
 

@@ -275,7 +275,7 @@ def array_in(path: Path) -> Array:
         files = Manifest.read(path).files
         found = [array for array in arrays if f"{array.name}/zarr.json" in files]
     except ManifestError:
-        found = [array for array in arrays if (path / array.name).is_dir()]
+        found = [array for array in arrays if (path / array.name / "zarr.json").exists()]
     if found:
         return found[0]
     if path.exists():

@@ -52,7 +52,7 @@ def checksum_of(content: bytes) -> Checksum:
 
 
 def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpec) -> Checksum:
-    """Write one shard.
+    """Write one shard; return the checksum of what was written.
 
     Parameters
     ----------
@@ -61,12 +61,6 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
     chunks : iterable of arrays, shape (clips, ...)
         Each of ``layout.chunk_clips`` clips, the last of at most as many; cast to the layout's type. They are taken one
         at a time, and not kept.
-    layout : StoreSpec
-
-    Returns
-    -------
-    Checksum
-        Of what was written.
 
     Raises
     ------
@@ -91,9 +85,8 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
         partial = len(values) < layout.chunk_clips
         chunk = np.ascontiguousarray(values, np.dtype(layout.dtype).newbyteorder("<"))
         if partial:
-            chunk = np.concatenate(
-                [chunk, np.full((layout.chunk_clips - len(values), *chunk.shape[1:]), FILL, chunk.dtype)]
-            )
+            padding = np.full((layout.chunk_clips - len(values), *chunk.shape[1:]), FILL, chunk.dtype)
+            chunk = np.concatenate([chunk, padding])
         size = write(_encode(chunk, layout.codec))
         places[number] = offset, size
         offset += size
@@ -165,14 +158,6 @@ def _checked(content: Any) -> Any:
 
 def decode_chunk(encoded: Any, shape: tuple[int, ...], layout: StoreSpec) -> NDArray[Any]:
     """Decode one chunk and compare its CRC-32C.
-
-    Parameters
-    ----------
-    encoded : buffer
-        As long as the index says, CRC-32C included.
-    shape : tuple of int
-        Shape of one clip's values.
-    layout : StoreSpec
 
     Returns
     -------

@@ -39,15 +39,12 @@ def command(
         raise InputError(f"{path} lies elsewhere; expected a store on this machine to repair, so copy it here first")
     if repair and (path.is_symlink() or not path.name):
         path = path.resolve()  # what a store was made from is beside the store, not beside a link to it
-    with reachable(path):
-        report = _verify(path, workers)
+    with reachable(path), progress(f"verifying {path.name}", size_of(path), unit="bytes") as advance:
+        report = verify(path, workers=workers, advance=advance)
     repaired: list[str] = []
     restored: list[Path] = []
     if repair and report.faults:
         repaired = _repair(path, source, cache_folder)
-        after = _verify(path, workers)
-        if after.faults:
-            raise InputError(f"{path} is still damaged after repair ({after.faults[0]}); delete it and run dvc repro")
         restored = replace_damaged(path, [path / name for name in repaired if (path / name).is_file()])
     if as_json:
         found = {
@@ -65,11 +62,6 @@ def command(
         _print(path, report, repaired, restored)
     if report.faults and not repair:
         raise typer.Exit(FAULTY)
-
-
-def _verify(path: Path, workers: int) -> Report:
-    with progress(f"verifying {path.name}", size_of(path), unit="bytes") as advance:
-        return verify(path, workers=workers, advance=advance)
 
 
 def _print(path: Path, report: Report, repaired: list[str], restored: list[Path]) -> None:
