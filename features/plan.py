@@ -53,7 +53,7 @@ def missing_shards(
     return [
         (start, stop)
         for start, stop in shard_ranges(len(clips.digests), layout.shard_clips)
-        if not cache.holds(shard_key(settings, clips.digests[start:stop]))
+        if cache.find(shard_key(settings, clips.digests[start:stop])) is None
     ]
 
 

@@ -16,8 +16,9 @@ import typer
 from features.errors import InputError
 from features.store.publish import publish
 from features.store.reader import FeatureStore
+from features.store.shard import checksum
 from pipeline.shell.options import parse_size
-from pipeline.shell.results import DEFAULT_SIZE, Results, Size, file_digest, result_key
+from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
 from pipeline.shell.stage import refuse_edited_code, run, say, warn_waiting
 
 TEST = Path("data/features/test.zarr")
@@ -61,7 +62,7 @@ def main(
 
 def fingerprint(trained: Path, store: FeatureStore) -> str:
     """Fingerprint of all that decides an evaluation: 32 hexadecimal digits."""
-    decided_by = [file_digest(trained), store.attributes["spec_hash"], store.attributes["source_digest"]]
+    decided_by = [checksum(trained).digest, store.attributes["spec_hash"], store.attributes["source_digest"]]
     return result_key([decided_by, store.attributes["words"]], CODE, LIBRARIES)
 
 

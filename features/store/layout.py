@@ -1,18 +1,30 @@
 """How clips lie on disk: chunks, which are read, inside shards, which are files. Names and arithmetic alone."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
 Codec = Literal["none", "lz4", "zstd"]
 
-WAVEFORM = ("waveform", ("clip", "sample"))
-"""The large array of a store of waveforms, and its dimensions."""
-FEATURES = ("features", ("clip", "frequency", "time"))
-"""The large array of a store of features, and its dimensions."""
 SEPARATOR = "."
 """Between the numbers in a shard's name. All shards lie in one folder, because DVC hashes the files of a folder in
 parallel, and one folder after the other."""
+
+
+class Array(NamedTuple):
+    """The large array of a store."""
+
+    name: str
+    dimensions: tuple[str, ...]
+    """Names, the clips first."""
+
+    def shard_name(self, number: int) -> str:
+        """Path of a shard inside its store."""
+        return f"{self.name}/" + SEPARATOR.join(["c", str(number), *["0"] * (len(self.dimensions) - 1)])
+
+
+WAVEFORM = Array("waveform", ("clip", "sample"))
+FEATURES = Array("features", ("clip", "frequency", "time"))
 
 
 class StoreSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,13 +61,3 @@ def shard_ranges(clips: int, shard_clips: int) -> list[tuple[int, int]]:
     [(0, 2), (2, 4), (4, 5)]
     """
     return [(start, min(start + shard_clips, clips)) for start in range(0, clips, shard_clips)]
-
-
-def shard_name(array: str, dimensions: int, number: int) -> str:
-    """Path of a shard inside its store."""
-    return f"{array}/" + SEPARATOR.join(["c", str(number), *["0"] * (dimensions - 1)])
-
-
-def chunk_name(array: str, dimensions: int) -> str:
-    """Path of the one chunk of a small array inside its store."""
-    return f"{array}/c" + "/0" * dimensions

@@ -41,30 +41,24 @@ def refuse_foreign(target: Path) -> None:
     features.errors.InputError: /dev/null is a device; expected nothing or a file, so choose another path
     """
     kind = _kind(target)
-    if kind is None or (kind == "file" and target.suffix != ".zarr"):
+    if kind is None:
         return
-    if kind == "folder" and target.suffix == ".zarr":
+    if target.suffix != ".zarr":
+        if kind != "file":
+            raise InputError(f"{target} is a {kind}; expected nothing or a file, so choose another path")
+        return
+    what = f"is a {kind}"
+    if kind == "folder":
         try:
             Manifest.read(target)
+            return
         except ManifestError as error:
-            raise InputError(
-                f"{target} is a folder whose manifest {error}; expected nothing or a store made here, so move it away "
-                "or delete it"
-            ) from None
-        return
-    if target.suffix == ".zarr":
-        raise InputError(f"{target} is a {kind}; expected nothing or a store made here, so move it away or delete it")
-    raise InputError(f"{target} is a {kind}; expected nothing or a file, so choose another path")
+            what = f"is a folder whose manifest {error}"
+    raise InputError(f"{target} {what}; expected nothing or a store made here, so move it away or delete it")
 
 
 def refuse_existing(target: Path, *, force: bool) -> None:
-    """Refuse to replace a file that a user named, unless the user says so.
-
-    Parameters
-    ----------
-    target : Path
-    force : bool
-        Whether a regular file that may be written to is replaced.
+    """Refuse to replace a file that a user named, unless ``force`` is set and it may be written to.
 
     Raises
     ------
@@ -101,20 +95,17 @@ def publish(
 
     Only one process at a time has the staging folder of a target: another one waits for it.
 
+    What stands at a target stays if the block fails. What a killed run left in the staging folder is removed first.
+
     Parameters
     ----------
     *targets : Path
-        Files, or stores named ``*.zarr``, to appear. What stands there already stays if the block fails.
+        Files, or stores named ``*.zarr``, to appear.
     guard : callable
-        Raises :class:`InputError` if what stands at a target may not be replaced. Asked before the block and again
+        Raises :class:`InputError` if what stands at a target may not be replaced. Called before the block and again
         before anything is moved.
     waiting : callable
         Told a target that another process is making, before it is waited for.
-
-    Yields
-    ------
-    tuple of Path
-        For each target, a path near it on which nothing stands. What a killed run left there is removed first.
 
     Raises
     ------
@@ -147,7 +138,7 @@ def publish(
 
 @contextmanager
 def _staging(target: Path, waiting: Callable[[Path], None]) -> Iterator[Path]:
-    """Lend an empty folder beside a target, which no other process has at the same time."""
+    """Make an empty folder beside a target, which one process at a time holds; remove it at the end."""
     folder = target.with_name(f".partial-{target.name}")
     while True:
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,9 +166,9 @@ def _staging(target: Path, waiting: Callable[[Path], None]) -> Iterator[Path]:
 
 @contextmanager
 def scratch(path: Path, waiting: Callable[[Path], None] = lambda target: None) -> Iterator[Path]:
-    """Lend a path for something large that only this block needs; it is gone when the block ends, however it ends.
+    """Give a path for something large that only this block needs, and remove it at the end, whatever happens.
 
-    Another process that wants the same path waits until then; ``waiting`` is told so.
+    Another process that wants the same path waits until then; ``waiting`` is called before it waits.
     """
     with _staging(path, waiting) as folder:
         yield folder / path.name

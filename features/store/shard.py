@@ -6,6 +6,8 @@ a flipped bit.
 Layout: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
 """
 
+import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -14,8 +16,8 @@ from typing import Any, BinaryIO, Literal
 
 import google_crc32c
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
+from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from features.store.layout import Codec, StoreSpec
 
@@ -27,8 +29,6 @@ FILL = np.nan
 CRC_BYTES = 4
 
 _ABSENT = np.uint64(2**64 - 1)
-_BLOCK_BYTES = 1 << 20
-"""What is read at once where only a checksum is wanted: it stays in the processor's own cache."""
 
 
 @dataclass(frozen=True)
@@ -40,27 +40,19 @@ class Checksum:
 
 
 def checksum(path: Path) -> Checksum:
-    """Read a file and take its checksum; memory is one block.
-
-    The digest is that of ``xxhsum -H128``.
-    """
-    hasher, size = xxhash.xxh3_128(), 0
-    view = memoryview(bytearray(_BLOCK_BYTES))
-    with path.open("rb") as opened:
-        file = getattr(opened, "raw", opened)  # past the buffer, where there is one
-        while got := file.readinto(view):
-            hasher.update(view[:got])
-            size += got
-    return Checksum(size, hasher.hexdigest())
+    """Take the checksum of a file, whose digest is that of ``xxhsum -H128``; memory is one block."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, xxh3_128).hexdigest()
+        return Checksum(file.seek(0, os.SEEK_END), digest)
 
 
 def checksum_of(content: bytes) -> Checksum:
     """Checksum of bytes in memory."""
-    return Checksum(len(content), xxhash.xxh3_128_hexdigest(content))
+    return Checksum(len(content), xxh3_128_hexdigest(content))
 
 
 def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpec) -> Checksum:
-    """Write one shard.
+    """Write one shard; return the checksum of what was written.
 
     Parameters
     ----------
@@ -69,12 +61,6 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
     chunks : iterable of arrays, shape (clips, ...)
         Each of ``layout.chunk_clips`` clips, the last of at most as many; cast to the layout's type. They are taken one
         at a time, and not kept.
-    layout : StoreSpec
-
-    Returns
-    -------
-    Checksum
-        Of what was written.
 
     Raises
     ------
@@ -82,7 +68,7 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
         If a chunk other than the last is partial, or there are more than a shard holds.
     """
     places = np.full((layout.shard_clips // layout.chunk_clips, 2), _ABSENT, "<u8")
-    hasher, offset = xxhash.xxh3_128(), 0
+    hasher, offset = xxh3_128(), 0
 
     def write(content: Any) -> int:
         """Write bytes and their CRC-32C; how many there are."""
@@ -99,9 +85,8 @@ def write_shard(file: BinaryIO, chunks: Iterable[NDArray[Any]], layout: StoreSpe
         partial = len(values) < layout.chunk_clips
         chunk = np.ascontiguousarray(values, np.dtype(layout.dtype).newbyteorder("<"))
         if partial:
-            chunk = np.concatenate(
-                [chunk, np.full((layout.chunk_clips - len(values), *chunk.shape[1:]), FILL, chunk.dtype)]
-            )
+            padding = np.full((layout.chunk_clips - len(values), *chunk.shape[1:]), FILL, chunk.dtype)
+            chunk = np.concatenate([chunk, padding])
         size = write(_encode(chunk, layout.codec))
         places[number] = offset, size
         offset += size
@@ -135,28 +120,19 @@ def index_bytes(layout: StoreSpec) -> int:
     return 16 * (layout.shard_clips // layout.chunk_clips) + CRC_BYTES
 
 
-def shard_index(end: bytes, layout: StoreSpec) -> list[tuple[int, int]]:
-    """Read the index.
-
-    Parameters
-    ----------
-    end : bytes
-        The shard, or as much of its end as the index takes.
-    layout : StoreSpec
+def shard_index(index: Any) -> list[tuple[int, int]]:
+    """Read the index from the end of a shard, :func:`index_bytes` long.
 
     Returns
     -------
     list of (int, int)
-        Offset and size of each chunk that is there.
+        Offset and size in bytes of each chunk that is there.
 
     Raises
     ------
     ValueError
-        If it is too short or damaged.
+        If it is damaged.
     """
-    index = end[-index_bytes(layout) :]
-    if len(index) < index_bytes(layout):
-        raise ValueError("this is too short for the index of a shard")
     places = np.frombuffer(_checked(index), "<u8").reshape(-1, 2)
     return [(offset, size) for offset, size in places[places[:, 0] != _ABSENT].tolist()]
 
@@ -167,14 +143,14 @@ def check_crc(content: Any, crc: Any) -> None:
     Raises
     ------
     ValueError
-        If it is not theirs.
+        If they differ.
     """
     if _crc(content) != crc:
         raise ValueError("the CRC-32C is not that of the bytes")
 
 
 def _checked(content: Any) -> Any:
-    """The bytes before a CRC-32C, if it is theirs."""
+    """The bytes before a CRC-32C, compared with it."""
     view = memoryview(content)
     check_crc(view[:-CRC_BYTES], view[-CRC_BYTES:])
     return view[:-CRC_BYTES]
@@ -182,14 +158,6 @@ def _checked(content: Any) -> Any:
 
 def decode_chunk(encoded: Any, shape: tuple[int, ...], layout: StoreSpec) -> NDArray[Any]:
     """Decode one chunk and compare its CRC-32C.
-
-    Parameters
-    ----------
-    encoded : buffer
-        As long as the index says, CRC-32C included.
-    shape : tuple of int
-        Shape of one clip's values.
-    layout : StoreSpec
 
     Returns
     -------
@@ -213,14 +181,6 @@ def decode_chunk(encoded: Any, shape: tuple[int, ...], layout: StoreSpec) -> NDA
 def read_shard(path: Path, shape: tuple[int, ...], layout: StoreSpec, expected: Checksum) -> Iterator[NDArray[Any]]:
     """Read a shard's chunks in order, once its bytes are known to be right.
 
-    Parameters
-    ----------
-    path : Path
-    shape : tuple of int
-        Shape of one clip's values.
-    layout : StoreSpec
-    expected : Checksum
-
     Yields
     ------
     array, shape (chunk_clips, *shape)
@@ -235,5 +195,5 @@ def read_shard(path: Path, shape: tuple[int, ...], layout: StoreSpec, expected: 
     if checksum_of(content) != expected:
         raise ValueError(f"{path} is damaged")
     view = memoryview(content)
-    for offset, size in shard_index(content, layout):
+    for offset, size in shard_index(view[-index_bytes(layout) :]):
         yield decode_chunk(view[offset : offset + size], shape, layout)

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from features.store.layout import StoreSpec, shard_name, shard_ranges
+from features.store.layout import StoreSpec, shard_ranges
 from features.store.manifest import NAME as MANIFEST
 from features.store.manifest import Manifest, ManifestError
-from features.store.reader import KINDS, array_in, files_in
-from features.store.shard import Checksum, checksum, checksum_of
+from features.store.reader import array_in
+from features.store.shard import Checksum, checksum
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,20 @@ class Report:
     faults: list[Fault]
 
 
+def files_in(path: Path) -> list[str]:
+    """Path of every file inside a store, sorted; a link to a folder counts as a file, and is not followed."""
+    return sorted(
+        file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_symlink() or not file.is_dir()
+    )
+
+
 def size_of(path: Path) -> int:
-    """Bytes of all files of a store, as far as they can be counted."""
-    total = 0
-    for name in files_in(path):
-        with suppress(OSError):  # a link that leads nowhere
-            total += (path / name).stat().st_size
-    return total
+    """Bytes that :func:`verify` reads: those that the manifest records, 0 if it is damaged."""
+    try:
+        manifest = Manifest.read(path)
+    except ManifestError:
+        return 0
+    return sum(file.size for file in (*manifest.files.values(), *manifest.shards))
 
 
 def verify(path: Path, *, workers: int, advance: Callable[[int], None] = lambda done: None) -> Report:
@@ -62,10 +68,6 @@ def verify(path: Path, *, workers: int, advance: Callable[[int], None] = lambda 
     advance : callable
         Told the number of bytes of each file that was read.
 
-    Returns
-    -------
-    Report
-
     Raises
     ------
     InputError
@@ -76,53 +78,40 @@ def verify(path: Path, *, workers: int, advance: Callable[[int], None] = lambda 
         manifest = Manifest.read(path)
     except ManifestError as error:
         return Report(1, 0, [Fault(MANIFEST, f"{error}, so nothing else can be checked")])
-    expected, ranges = _expected(array, manifest)
-    number_of = {name: number for number, name in enumerate(list(expected)[len(manifest.files) :])}
+    shard_clips = msgspec.convert(manifest.attributes["store"], StoreSpec).shard_clips
+    ranges = shard_ranges(manifest.attributes["clips"], shard_clips)
+    shards = {array.shard_name(number): number for number in range(len(ranges))}
+    expected = {**manifest.files, **dict(zip(shards, manifest.shards, strict=True))}
+    read_bytes = []
 
-    def look(name: str) -> Checksum | None:
+    def wrong(name: str) -> str | None:
         try:
             actual = checksum(path / name)
         except (FileNotFoundError, NotADirectoryError):
-            return None
+            return "is missing"
         except OSError as error:  # a folder in its place, or a disk that cannot read it
-            return Checksum(0, error.strerror or str(error))
+            return f"cannot be read ({error.strerror or error})"
         advance(actual.size)
-        return actual
+        read_bytes.append(actual.size)
+        return None if actual == expected[name] else _difference(expected[name], actual)
 
-    with ThreadPoolExecutor(workers) as pool:
-        actuals = dict(zip(expected, pool.map(look, expected), strict=True))
-    whose = {checksum.digest: number for number, checksum in enumerate(manifest.shards)}
     faults = []
-    for name, actual in actuals.items():
-        if actual == expected[name]:
-            continue
-        number = number_of.get(name)
-        clips = None if number is None else (ranges[number][0], ranges[number][1] - 1)
-        faults.append(Fault(name, _describe(expected[name], actual, whose, number), number, clips))
-    known = {*expected, MANIFEST}
+    with ThreadPoolExecutor(workers) as pool:
+        for name, what in zip(expected, pool.map(wrong, expected), strict=True):
+            if what and name in shards:
+                start, stop = ranges[shards[name]]
+                faults.append(Fault(name, what, shards[name], (start, stop - 1)))
+            elif what:
+                faults.append(Fault(name, what))
     faults += [
         Fault(name, "leads to a folder elsewhere" if (path / name).is_dir() else "does not belong here")
         for name in files_in(path)
-        if name not in known
+        if name not in {*expected, MANIFEST}
     ]
-    return Report(len(expected) + 1, sum(actual.size for actual in actuals.values() if actual), faults)
+    return Report(len(expected) + 1, sum(read_bytes), faults)
 
 
-def _expected(array: str, manifest: Manifest) -> tuple[dict[str, Checksum], list[tuple[int, int]]]:
-    """Checksum of every file, shards last, and the range of each shard."""
-    dimensions = len(KINDS[array].dimensions)
-    shards = {shard_name(array, dimensions, number): sum_ for number, sum_ in enumerate(manifest.shards)}
-    shard_clips = msgspec.convert(manifest.attributes["store"], StoreSpec).shard_clips
-    return {**manifest.files, **shards}, shard_ranges(manifest.attributes["clips"], shard_clips)
-
-
-def _describe(expected: Checksum, actual: Checksum | None, whose: dict[str, int], number: int | None) -> str:
-    if actual is None:
-        return "is missing"
-    if not actual.size and expected.size and actual != checksum_of(b""):
-        return f"cannot be read ({actual.digest})"
-    if number is not None and actual.digest in whose:
-        return f"holds shard {whose[actual.digest]}"
+def _difference(expected: Checksum, actual: Checksum) -> str:
     if actual.size < expected.size:
         return f"is cut short: {actual.size} of {expected.size} bytes"
     if actual.size > expected.size:

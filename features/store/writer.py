@@ -11,15 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
-from features.store.layout import (
-    FEATURES,
-    SEPARATOR,
-    WAVEFORM,
-    WAVEFORM_LAYOUT,
-    StoreSpec,
-    shard_name,
-    shard_ranges,
-)
+from features.store.layout import FEATURES, SEPARATOR, WAVEFORM, WAVEFORM_LAYOUT, Array, StoreSpec, shard_ranges
 from features.store.manifest import Manifest
 from features.store.shard import COMPRESSION_LEVEL, FILL, SHUFFLE, Checksum, checksum, write_shard
 
@@ -44,10 +36,6 @@ class FeatureAxes:
     time_s: NDArray[np.float64]
 
 
-Axes = dict[str, tuple[NDArray[np.float64], str]]
-"""Coordinates of dimensions that have any, by name, and their unit."""
-
-
 class StoreWriter:
     """A store being made: all of it but its shards, which are added one by one, and its manifest.
 
@@ -55,19 +43,19 @@ class StoreWriter:
     ----------
     path : Path
         The store's folder; nothing may stand there.
-    array : (str, tuple of str)
-        Name of the large array, and of each of its dimensions, the clips first.
+    array : Array
     shape : tuple of int
         Shape of one clip's values.
     layout : StoreSpec
     clips : ClipColumns
     attributes : dict
-        How the store describes itself, as JSON can hold it; the number of clips is added.
-    axes : dict
+        How the store was made, as JSON can hold it; the number of clips is added.
+    axes : FeatureAxes, optional
 
     Attributes
     ----------
     path : Path
+    layout : StoreSpec
     shards : list of (int, int)
         First clip of each shard and the clip after its last.
     """
@@ -75,28 +63,27 @@ class StoreWriter:
     def __init__(
         self,
         path: Path,
-        array: tuple[str, tuple[str, ...]],
+        array: Array,
         shape: tuple[int, ...],
         layout: StoreSpec,
         clips: ClipColumns,
         attributes: dict[str, Any],
-        axes: Axes,
+        axes: FeatureAxes | None = None,
     ) -> None:
         self.path = path
-        self.shards = shard_ranges(len(clips.labels), layout.shard_clips)
-        self._array, dimensions = array
-        self._shape = shape
         self.layout = layout
+        self.shards = shard_ranges(len(clips.labels), layout.shard_clips)
+        self._array = array
+        self._shape = shape
         self._checksums: dict[int, Checksum] = {}
         # Sorted, so that equal settings give equal bytes.
         self._attributes = json.loads(json.dumps({**attributes, "clips": len(clips.labels)}, sort_keys=True))
-        self._create(dimensions, clips, axes)
-        self.small_files = {
-            file.relative_to(path).as_posix(): checksum(file) for file in sorted(path.rglob("*")) if file.is_file()
+        self._create(clips, axes)
+        self._small_files = {
+            file.relative_to(path).as_posix(): checksum(file) for file in path.rglob("*") if file.is_file()
         }
-        """Checksums of metadata and small arrays, by their path inside the store."""
 
-    def _create(self, dimensions: tuple[str, ...], clips: ClipColumns, axes: Axes) -> None:
+    def _create(self, clips: ClipColumns, axes: FeatureAxes | None) -> None:
         """Write all that zarr writes: metadata, and the small arrays, one chunk each."""
         # Imported when a store is made: reading one takes no zarr.
         from zarr import consolidate_metadata, create_group
@@ -108,7 +95,7 @@ class StoreWriter:
         if codec != "none":
             compressors.insert(0, BloscCodec(cname=codec, clevel=COMPRESSION_LEVEL[codec], shuffle=SHUFFLE))
         group.create_array(
-            self._array,
+            self._array.name,
             shape=(len(clips.labels), *self._shape),
             dtype=self.layout.dtype,
             chunks=(self.layout.chunk_clips, *self._shape),
@@ -116,16 +103,18 @@ class StoreWriter:
             compressors=compressors,
             fill_value=FILL,
             chunk_key_encoding={"name": "default", "separator": SEPARATOR},
-            dimension_names=dimensions,
+            dimension_names=self._array.dimensions,
         )
         # name: values, dimensions, fill value, attributes
         small: dict[str, tuple[NDArray[Any], tuple[str, ...], float, dict[str, Any]]] = {
             "label": (clips.labels.astype("<i1"), ("clip",), -1, {}),
             "source_row": (clips.source_rows.astype("<i8"), ("clip",), -1, {}),
             "digest": (clips.digests.astype("<u1"), ("clip", "byte"), 0, {}),
-            **{name: (values.astype("<f8"), (name,), FILL, {"units": unit}) for name, (values, unit) in axes.items()},
         }
-        for name, (values, names, fill, says) in small.items():
+        if axes:
+            small["frequency"] = (axes.frequency_hz.astype("<f8"), ("frequency",), FILL, {"units": "Hz"})
+            small["time"] = (axes.time_s.astype("<f8"), ("time",), FILL, {"units": "s"})
+        for name, (values, dimensions, fill, described) in small.items():
             array = group.create_array(
                 name,
                 shape=values.shape,
@@ -133,8 +122,8 @@ class StoreWriter:
                 chunks=values.shape,
                 compressors=[Crc32cCodec()],
                 fill_value=fill,
-                dimension_names=names,
-                attributes=says,
+                dimension_names=dimensions,
+                attributes=described,
                 config={"write_empty_chunks": True},
             )
             array[...] = values
@@ -142,22 +131,17 @@ class StoreWriter:
             warnings.simplefilter("ignore")  # zarr says that consolidated metadata is its own extension
             consolidate_metadata(self.path, zarr_format=3)
 
-    def shard_name(self, number: int) -> str:
-        """Where a shard belongs, inside the store."""
-        return shard_name(self._array, 1 + len(self._shape), number)
-
     def shard_path(self, number: int) -> Path:
         """Where a shard belongs."""
-        return self.path / self.shard_name(number)
+        return self.path / self._array.shard_name(number)
 
     def write(self, number: int, values: NDArray[Any]) -> Checksum:
-        """Write a whole shard into its place and record it.
+        """Write all clips of a shard into its place and record it.
 
         Parameters
         ----------
         number : int
         values : array, shape (clips, ...)
-            The clips of that shard, all of them.
 
         Raises
         ------
@@ -167,12 +151,13 @@ class StoreWriter:
         """
         start, stop = self.shards[number]
         if values.shape[1:] != self._shape:
-            raise ValueError(f"values of shape {values.shape[1:]} are not {self._array} of {self.path}: {self._shape}")
+            raise ValueError(
+                f"values of shape {values.shape[1:]} are not {self._array.name} of {self.path}: {self._shape}"
+            )
         if len(values) != stop - start:
             raise ValueError(f"{len(values)} clips are not shard {number} of {self.path}, clips {start} to {stop - 1}")
-        path = self.shard_path(number)
         chunks = shard_ranges(len(values), self.layout.chunk_clips)
-        with path.open("xb") as file:
+        with self.shard_path(number).open("xb") as file:
             written = write_shard(file, (values[first:end] for first, end in chunks), self.layout)
         self.add_shard(number, written)
         return written
@@ -193,7 +178,7 @@ class StoreWriter:
         if missing:
             raise ValueError(f"shards {missing} of {self.path} were never recorded")
         shards = [self._checksums[number] for number in range(len(self.shards))]
-        Manifest(attributes=self._attributes, files=self.small_files, shards=shards).write(self.path)
+        Manifest(attributes=self._attributes, files=self._small_files, shards=shards).write(self.path)
 
 
 def create_waveform_store(path: Path, clips: ClipColumns, digest: str, split: dict[str, Any]) -> StoreWriter:
@@ -215,23 +200,12 @@ def create_waveform_store(path: Path, clips: ClipColumns, digest: str, split: di
         "digest": digest,
         "split": split,
     }
-    return StoreWriter(path, WAVEFORM, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, clips, attributes, {})
+    return StoreWriter(path, WAVEFORM, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, clips, attributes)
 
 
 def create_feature_store(
     path: Path, axes: FeatureAxes, layout: StoreSpec, clips: ClipColumns, attributes: dict[str, Any]
 ) -> StoreWriter:
-    """Begin a :class:`~features.store.reader.FeatureStore`.
-
-    Parameters
-    ----------
-    path : Path
-    axes : FeatureAxes
-    layout : StoreSpec
-    clips : ClipColumns
-    attributes : dict
-        How the store describes itself, as JSON can hold it.
-    """
+    """Begin a :class:`~features.store.reader.FeatureStore`; JSON can hold its attributes."""
     shape = (axes.frequency_hz.size, axes.time_s.size)
-    coordinates = {"frequency": (axes.frequency_hz, "Hz"), "time": (axes.time_s, "s")}
-    return StoreWriter(path, FEATURES, shape, layout, clips, attributes, coordinates)
+    return StoreWriter(path, FEATURES, shape, layout, clips, attributes, axes)

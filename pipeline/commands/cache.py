@@ -4,11 +4,13 @@ There are two: finished shards of stores, and kept results of trainings and eval
 """
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from features.errors import InputError
+from features.store.cache import Usage
 from pipeline.shell import results
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.shell.results import Results
@@ -31,21 +33,21 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
     """Where they lie, how many shards and results they hold, and how large these are."""
-    cache, kept = shard_cache(cache_folder), Results.of_project()
-    usage, results_usage = cache.usage(), kept.usage()
+    shards, kept = shard_cache(cache_folder), Results.of_project()
+    shards_usage, kept_usage = shards.usage(), kept.usage()
     if as_json:
         found = {
-            "folder": str(cache.folder),
-            "shards": usage.entries,
-            "bytes": usage.bytes,
+            "folder": str(shards.folder),
+            "shards": shards_usage.entries,
+            "bytes": shards_usage.bytes,
             "results_folder": str(kept.folder),
-            "results": results_usage.results,
-            "results_bytes": results_usage.bytes,
+            "results": kept_usage.entries,
+            "results_bytes": kept_usage.bytes,
         }
         say(json.dumps(found, indent=2))
     else:
-        say(f"cache: {usage.entries} shards, {usage.bytes / 1e6:,.0f} MB in {cache.folder}")
-        say(f"cache: {_described(results_usage)} in {kept.folder}")
+        say(f"cache: {_counted(shards_usage, 'shards')} in {shards.folder}")
+        say(f"cache: {_counted(kept_usage, 'trainings and evaluations')} in {kept.folder}")
 
 
 @app.command()
@@ -55,10 +57,7 @@ def prune(
     results_size: ResultsSize = results.DEFAULT_SIZE,
 ) -> None:
     """Remove the least recently used shards and results until the rest fits."""
-    max_bytes, max_results_bytes = parse_size(cache_size), parse_size(results_size)
-    removed = shard_cache(cache_folder).prune(max_bytes)
-    say(f"cache: removed {removed.entries} shards, {removed.bytes / 1e6:,.0f} MB")
-    say(f"cache: removed {_described(Results.of_project().prune(max_results_bytes))}")
+    _prune(cache_folder, parse_size(cache_size), parse_size(results_size))
 
 
 @app.command()
@@ -67,17 +66,21 @@ def clear(cache_folder: Folder = None) -> None:
 
     Stores keep what they hold; what they lack later is computed again. Trained networks stay in artifacts.
     """
-    cache, kept = shard_cache(cache_folder), Results.of_project()
-    removed, removed_results = cache.clear(), kept.clear()
-    for left, what, folder in (
-        (cache.usage().entries, "shards", cache.folder),
-        (kept.usage().results, "trainings and evaluations", kept.folder),
+    _prune(cache_folder, 0, 0)
+
+
+def _prune(cache_folder: Path | None, max_bytes: int, max_results_bytes: int) -> None:
+    for cache, limit, what in (
+        (shard_cache(cache_folder), max_bytes, "shards"),
+        (Results.of_project(), max_results_bytes, "trainings and evaluations"),
     ):
-        if left:
-            raise InputError(f"{left} {what} in {folder} may not be removed; change the permissions of that folder")
-    say(f"cache: removed {removed.entries} shards, {removed.bytes / 1e6:,.0f} MB")
-    say(f"cache: removed {_described(removed_results)}")
+        say(f"cache: removed {_counted(cache.prune(limit), what)}")
+        left = cache.usage()
+        if left.bytes > limit:
+            raise InputError(
+                f"{left.entries} {what} in {cache.folder} may not be removed; change the permissions of that folder"
+            )
 
 
-def _described(usage: results.Usage) -> str:
-    return f"{usage.results:,} trainings and evaluations, {usage.bytes / 1e6:,.0f} MB"
+def _counted(usage: Usage, what: str) -> str:
+    return f"{usage.entries:,} {what}, {usage.bytes / 1e6:,.0f} MB"

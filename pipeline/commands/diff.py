@@ -38,7 +38,7 @@ def command(
 
 
 def _open(path: Path) -> FeatureStore:
-    if array_in(path) != FeatureStore.name:
+    if array_in(path) != FeatureStore.array:
         raise InputError(f"{path} holds waveforms; expected a store of features, such as data/features/train.zarr")
     return FeatureStore.open(path)
 

@@ -4,31 +4,20 @@ import hashlib
 from pathlib import Path
 
 from features.store.cache import link
-from features.store.manifest import GROUP, NAME
 from pipeline.commands.dvc_status import run_dvc
 
 
 def replace_damaged(store: Path, files: list[Path]) -> list[Path]:
-    """Put repaired files into DVC's cache where its copy is damaged or missing.
+    """Put repaired files of a store into DVC's cache where its copy is damaged or missing; which were put there.
 
     DVC names a cached file by its MD5 and seldom reads it again. So it would restore a damaged file, and it deletes
-    one that it finds damaged.
-
-    Parameters
-    ----------
-    store : Path
-        A store in a DVC repository; nothing happens elsewhere.
-    files : list of Path
-        Files of the store that are known to be right.
-
-    Returns
-    -------
-    list of Path
-        Files that were replaced in the cache; none if DVC does not track the store.
+    one that it finds damaged. Nothing happens if DVC does not track the store.
     """
     done = run_dvc("cache", "dir", folder=store.parent)
     objects = store.parent / done.stdout.strip() / "files" / "md5"
-    if done.returncode or not any(_object(objects, _md5(store / name)).exists() for name in (NAME, GROUP)):
+    if done.returncode or not any(
+        _object(objects, _md5(store / name)).exists() for name in ("manifest.json", "zarr.json")
+    ):
         return []
     replaced = []
     for file in files:

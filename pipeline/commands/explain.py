@@ -18,7 +18,7 @@ from features.split.sets import SETS, SplitSpec
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec, shard_ranges
 from features.store.publish import scratch
-from features.store.reader import FeatureStore, WaveformStore, mending
+from features.store.reader import FeatureStore, WaveformStore, repair_hint
 from features.store.verify import verify
 from pipeline.commands.dvc_status import DvcStatus
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
@@ -163,7 +163,7 @@ def _restored(path: Path, features: FeatureStore | None, workers: int) -> str:
         # DVC's cache links the same file. DVC trusts a read-only file, so it would restore the damage.
         file = path / fault.name
         if file.is_file() and file.stat().st_nlink > 1:
-            return f"{fault}, and so may be the copy in DVC's cache; {mending(path)}"
+            return f"{fault}, and so may be the copy in DVC's cache; {repair_hint(path)}"
     return "DVC restores it from its own cache"
 
 

@@ -96,9 +96,9 @@ def _describe(store: Store, waveforms: WaveformStore | None, advance: Any) -> di
     raw = int(np.prod((store.clips, *store.shape))) * np.dtype(store.layout.dtype).itemsize
     return {
         "store": str(store.path),
-        "array": store.name,
+        "array": store.array.name,
         "shape": [store.clips, *store.shape],
-        "dimensions": list(store.dimensions),
+        "dimensions": list(store.array.dimensions),
         "dtype": store.layout.dtype,
         "chunk_clips": store.layout.chunk_clips,
         "shard_clips": store.layout.shard_clips,

@@ -9,7 +9,8 @@ import typer
 from features.errors import InputError
 from features.look.location import locate, reachable
 from features.repair import repair_features, repair_waveforms, strays_of
-from features.store.reader import array_in, is_elsewhere, mending
+from features.store.layout import FEATURES
+from features.store.reader import array_in, is_elsewhere, repair_hint
 from features.store.verify import Report, size_of, verify
 from pipeline.commands.dvc_cache import replace_damaged
 from pipeline.shell.options import Folder, shard_cache
@@ -38,15 +39,12 @@ def command(
         raise InputError(f"{path} lies elsewhere; expected a store on this machine to repair, so copy it here first")
     if repair and (path.is_symlink() or not path.name):
         path = path.resolve()  # what a store was made from is beside the store, not beside a link to it
-    with reachable(path):
-        report = _verify(path, workers)
+    with reachable(path), progress(f"verifying {path.name}", size_of(path), unit="bytes") as advance:
+        report = verify(path, workers=workers, advance=advance)
     repaired: list[str] = []
     restored: list[Path] = []
     if repair and report.faults:
         repaired = _repair(path, source, cache_folder)
-        after = _verify(path, workers)
-        if after.faults:
-            raise InputError(f"{path} is still damaged after repair ({after.faults[0]}); delete it and run dvc repro")
         restored = replace_damaged(path, [path / name for name in repaired if (path / name).is_file()])
     if as_json:
         found = {
@@ -66,18 +64,13 @@ def command(
         raise typer.Exit(FAULTY)
 
 
-def _verify(path: Path, workers: int) -> Report:
-    with progress(f"verifying {path.name}", size_of(path), unit="bytes") as advance:
-        return verify(path, workers=workers, advance=advance)
-
-
 def _print(path: Path, report: Report, repaired: list[str], restored: list[Path]) -> None:
     for fault in report.faults:
         say(f"{path}: {fault}")
     if not report.faults:
         say(f"verify: {counted(report.files, 'file')}, {report.bytes / 1e6:,.0f} MB of {path} are what was written")
     elif not repaired:
-        say(f"verify: {counted(len(report.faults), 'file')} of {path} damaged; {mending(path)}")
+        say(f"verify: {counted(len(report.faults), 'file')} of {path} damaged; {repair_hint(path)}")
     else:
         if restored:
             say(f"verify: repaired {counted(len(restored), 'file')} in DVC's cache, too")
@@ -88,7 +81,7 @@ def _print(path: Path, report: Report, repaired: list[str], restored: list[Path]
 
 def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list[str]:
     cache = shard_cache(cache_folder, store)
-    if array_in(store) == "features":
+    if array_in(store) == FEATURES:
         waveforms = source or store.absolute().parent.parent / "split" / store.name
         return repair_features(store, waveforms, cache)
     npz = source or Path(read_section("data", DataSpec).npz)

@@ -199,7 +199,7 @@ def test_training_ends_early_and_says_so(project: Project) -> None:
 
 
 def results(project: Project) -> list[Path]:
-    return sorted((project.folder / ".cache/results").glob("*"))
+    return sorted((project.folder / ".cache/results").glob("??/*"))
 
 
 def test_a_finished_training_is_taken_again(trained: Project) -> None:
@@ -254,6 +254,7 @@ def edit(project: Project, module: str, old: str, new: str) -> None:
 def damage(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
+    path.chmod(0o644)
     path.write_bytes(content)
 
 

@@ -12,9 +12,7 @@ from conftest import columns, contents
 
 from features.errors import InputError
 from features.store.layout import StoreSpec
-from features.store.manifest import Manifest
 from features.store.reader import FeatureStore, WaveformStore
-from features.store.shard import checksum_of
 from features.store.writer import FeatureAxes, StoreWriter, create_feature_store
 
 AXES = FeatureAxes(np.arange(3) * 10.0, np.arange(4) * 0.1)
@@ -225,20 +223,6 @@ def test_reading_chunks_holds_no_file_open(tmp_path: Path) -> None:
     for _ in range(50):
         store.read_chunk(0, values(2))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-def test_a_store_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
-    """Its chunks had no CRC-32C, and its manifest agreed with that."""
-    create(tmp_path / "a.zarr", values())
-    document = json.loads((tmp_path / "a.zarr/features/zarr.json").read_text())
-    document["codecs"][0]["configuration"]["codecs"].pop()
-    content = json.dumps(document).encode()
-    (tmp_path / "a.zarr/features/zarr.json").write_bytes(content)
-    manifest = Manifest.read(tmp_path / "a.zarr")
-    files = {**manifest.files, "features/zarr.json": checksum_of(content)}
-    msgspec.structs.replace(manifest, files=files).write(tmp_path / "a.zarr")
-    with pytest.raises(InputError, match=r"made by an earlier version.*; expected crc32c, so delete it"):
-        FeatureStore.open(tmp_path / "a.zarr")
 
 
 def test_no_store_and_another_store_are_refused(tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda s: flip(s / shard(3), 77), "shard 3 (clips 24 to 31), features/c.3.0.0 has other bytes than were written"),
     (lambda s: os.truncate(s / shard(7), 50), "shard 7 (clips 56 to 59), features/c.7.0.0 is cut short: 50 of "),
     (lambda s: (s / shard(0)).unlink(), "shard 0 (clips 0 to 7), features/c.0.0.0 is missing"),
-    (lambda s: swap(s / shard(1), s / shard(2)), "shard 1 (clips 8 to 15), features/c.1.0.0 holds shard 2"),
-    (lambda s: shutil.copy(s / shard(4), s / shard(5)), "features/c.5.0.0 holds shard 4"),
+    (lambda s: swap(s / shard(1), s / shard(2)), "shard 1 (clips 8 to 15), features/c.1.0.0 is "),
+    (lambda s: shutil.copy(s / shard(4), s / shard(5)), "shard 5 (clips 40 to 47), features/c.5.0.0 is "),
     (lambda s: (s / shard(6)).write_bytes(b"0" * 10**6), "is 1000000 bytes long; expected "),
     (lambda s: flip(s / "label/c/0", 5), "label/c/0 has other bytes than were written"),
     (lambda s: (s / "source_row/c/0").unlink(), "source_row/c/0 is missing"),
@@ -189,17 +189,40 @@ def test_a_link_to_another_stores_folder_is_a_fault_and_is_not_written_through(m
     assert contents(other) == untouched
 
 
-def test_the_manifest_of_another_store_is_named_and_repaired(made: Path, store: Path, tmp_path: Path) -> None:
-    before = contents(store)
+def test_a_store_with_the_manifest_of_another_is_not_repaired(made: Path, store: Path, tmp_path: Path) -> None:
     write_waveforms(tmp_path / "w2.zarr", CLIPS, seed=3)
     featurize(tmp_path / "w2.zarr", tmp_path / "f2.zarr", SPEC, LAYOUT, ShardCache(tmp_path / "c"), workers=1)
-    for other in (tmp_path / "f2.zarr", made / "w.zarr"):
-        (store / "manifest.json").unlink()
-        shutil.copy(other / "manifest.json", store / "manifest.json")
-        (fault,) = faults(store)
-        assert str(fault).startswith("manifest.json is that of another store")
-        assert repair_features(store, made / "w.zarr", ShardCache(made / "cache")) == ["manifest.json"]
+    shutil.copy(tmp_path / "f2.zarr/manifest.json", store)
+    before = contents(store)
+    assert {shard(0), "zarr.json"} <= {fault.name for fault in faults(store)}
+    with pytest.raises(InputError, match=r"holds other clips than .* was computed from"):
+        repair_features(store, made / "w.zarr", ShardCache(made / "cache"))
+    assert contents(store) == before
+
+
+def test_strays_are_kept_beside_the_store_unless_they_are_empty(made: Path, store: Path) -> None:
+    before, strays = contents(store), store.with_name("f.zarr.strays")
+    for text in ("mine", "mine, too"):
+        (store / "features/notes.txt").write_text(text)
+        (store / "empty.txt").touch()
+        repaired = repair_features(store, made / "w.zarr", ShardCache(made / "cache"))
+        assert repaired == ["empty.txt", "features/notes.txt"]
         assert contents(store) == before
+    assert contents(strays) == {"features/notes.txt": b"mine", "features/notes.txt.1": b"mine, too"}
+
+
+def test_files_that_are_links_elsewhere_are_repaired_into_files(made: Path, store: Path, tmp_path: Path) -> None:
+    """As DVC leaves them where it is told to link its cache symbolically."""
+    before = contents(store)
+    (tmp_path / "elsewhere").mkdir()
+    for name in (shard(0), shard(1)):
+        (store / name).rename(tmp_path / "elsewhere" / Path(name).name)
+        (store / name).symlink_to(Path("../../elsewhere", Path(name).name))
+    assert faults(store) == []
+    flip(tmp_path / "elsewhere" / Path(shard(1)).name, 77)
+    assert repair_features(store, made / "w.zarr", ShardCache(tmp_path / "empty")) == [shard(1)]
+    assert not any(path.is_symlink() for path in store.rglob("*"))
+    assert contents(store) == before
 
 
 def test_a_stray_file_does_not_make_it_a_store_of_another_kind(made: Path, store: Path) -> None:
@@ -217,10 +240,12 @@ def test_a_stray_file_does_not_make_it_a_store_of_another_kind(made: Path, store
         ('"made_by": {', '"made_by": 3, "m": {'),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_a_sentence(made: Path, store: Path, old: str, new: str) -> None:
+def test_attributes_that_cannot_be_parsed_are_refused_in_a_sentence(
+    made: Path, store: Path, old: str, new: str
+) -> None:
     (store / "manifest.json").unlink()
     doctor(store / "zarr.json", old, new)
-    with pytest.raises(InputError, match="makes no sense; delete it and run dvc repro"):
+    with pytest.raises(InputError, match=r"cannot be parsed, .*; delete it and run dvc repro"):
         repair_features(store, made / "w.zarr", ShardCache(made / "cache"))
 
 
@@ -270,7 +295,7 @@ def test_an_altered_record_is_not_trusted_when_the_other_is_gone(made: Path, sto
     (store / "manifest.json").unlink()
     doctor(store / "zarr.json", '"hann"', '"boxcar"')
     cache = ShardCache(tmp_path / "cache")
-    with pytest.raises(InputError, match="contradicts itself; delete it and run dvc repro"):
+    with pytest.raises(InputError, match="contradict each other; delete it and run dvc repro"):
         repair_features(store, made / "w.zarr", cache)
     assert cache.entries() == []
 

@@ -34,8 +34,8 @@ def test_trainings_are_shown_pruned_and_cleared(project: Project) -> None:
         "cache: removed 1 trainings and evaluations, 0 MB",
     ]
     assert features(project, "cache", "prune", "--results-size", "much").code == 2
-    assert kept.usage().results == 1
+    assert kept.usage().entries == 1
     done = features(project, "cache", "clear")
     assert done.out.splitlines()[1] == "cache: removed 1 trainings and evaluations, 0 MB"
     assert own.read_text() == "mine"
-    assert list(kept.folder.iterdir()) == [own]
+    assert kept.entries() == []

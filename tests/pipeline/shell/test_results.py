@@ -1,10 +1,10 @@
 import os
-import time
 from pathlib import Path
 
 import pytest
 
-from pipeline.shell.results import Results, Usage, result_key
+from features.store.cache import Usage
+from pipeline.shell.results import Results, result_key
 
 KEYS = [f"{number:032x}" for number in range(4)]
 
@@ -45,55 +45,37 @@ def test_what_is_kept_is_taken_to_the_byte(results: Results, files: dict[str, Pa
 
 def test_equal_results_are_one_file(results: Results, files: dict[str, Path]) -> None:
     results.keep(KEYS[0], files)
-    (entry,) = results.folder.iterdir()
+    (entry,) = results.entries()
     os.utime(files["history.csv"], (1, 1))
     results.keep(KEYS[0], files)
-    assert list(results.folder.iterdir()) == [entry]
+    assert results.entries() == [entry]
 
 
 def test_no_damage_is_taken(results: Results, files: dict[str, Path], tmp_path: Path) -> None:
     results.keep(KEYS[0], files)
-    (entry,) = results.folder.iterdir()
+    (entry,) = results.entries()
+    entry.chmod(0o644)
     content = entry.read_bytes()
     for at in range(0, len(content), 997):
         entry.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
         assert taken(results, KEYS[0], tmp_path / "none") is None
-        assert not entry.exists()
     entry.write_bytes(content[:-1])
     assert taken(results, KEYS[0], tmp_path / "none") is None
+    results.keep(KEYS[0], files)
+    assert taken(results, KEYS[0], tmp_path / "there")
 
 
-def test_the_least_recently_used_go_first(results: Results, files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_taken_result_counts_as_just_used(results: Results, files: dict[str, Path], tmp_path: Path) -> None:
     for number, key in enumerate(KEYS):
         results.keep(key, files)
-        (entry,) = results.folder.glob(f"{key}.*")
+        (entry,) = results.folder.glob(f"*/{key}.*")
         os.utime(entry, (1000 + number, 1000 + number))
     size = entry.stat().st_size
     assert results.usage() == Usage(4, 4 * size)
     assert results.take(KEYS[0], {"history.csv": tmp_path / "h.csv"})
     assert results.prune(4 * size) == Usage(0, 0)
     assert results.prune(2 * size + 1) == Usage(2, 2 * size)
-    assert {path.name.split(".")[0] for path in results.folder.iterdir()} == {KEYS[0], KEYS[3]}
-
-
-def test_only_what_has_our_names_is_ever_removed(results: Results, files: dict[str, Path], tmp_path: Path) -> None:
-    results.keep(KEYS[0], files)
-    (entry,) = results.folder.iterdir()
-    others = [f"{KEYS[0]}.zip", f"{entry.name}.old", f"x{entry.name}", f"{KEYS[1]}.partial", "thesis.zip"]
-    for name in others:
-        (results.folder / name).write_text("mine")
-    (results.folder / f"{KEYS[2]}.{KEYS[2]}.zip").mkdir()
-    (results.folder / f"{KEYS[3]}.{KEYS[3]}.zip").symlink_to(files["history.csv"])
-    kept = {path.name for path in results.folder.iterdir()} - {entry.name}
-    partial, fresh = (results.folder / f"{KEYS[0]}.{key}.partial" for key in KEYS[:2])
-    for path in (partial, fresh):
-        path.write_text("half")
-    os.utime(partial, (time.time() - 10**6, time.time() - 10**6))
-    results.prune(10**9)
-    assert {path.name for path in results.folder.iterdir()} == kept | {entry.name, fresh.name}
-    assert results.clear().results == 1
-    assert {path.name for path in results.folder.iterdir()} == kept
-    assert files["history.csv"].exists()
+    assert {path.name.split(".")[0] for path in results.entries()} == {KEYS[0], KEYS[3]}
 
 
 def test_failing_to_keep_is_no_error(
@@ -102,7 +84,7 @@ def test_failing_to_keep_is_no_error(
     results.folder.write_text("a file")
     results.keep(KEYS[0], files)
     assert "warning: this result could not be kept in " in capsys.readouterr().err
-    assert results.usage() == results.clear() == Usage(0, 0)
+    assert results.usage() == results.prune(0) == Usage(0, 0)
 
 
 def test_a_key_is_of_settings_code_and_libraries() -> None:
