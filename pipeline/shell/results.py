@@ -21,7 +21,7 @@ from uuid import uuid4
 import typer
 from xxhash import xxh3_128
 
-from features.fingerprint import code_fingerprint, sources_of
+from features.fingerprint import code_fingerprint
 from pipeline.shell.options import project_of
 from pipeline.shell.stage import warn
 
@@ -54,7 +54,7 @@ def result_key(settings: Any, modules: Iterable[str], libraries: Iterable[str]) 
     libraries : iterable of str
         Names of installed packages, whose versions count.
     """
-    parts = [settings, code_fingerprint(sources_of(modules)), {library: version(library) for library in libraries}]
+    parts = [settings, code_fingerprint(modules), {library: version(library) for library in libraries}]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
