@@ -78,7 +78,6 @@ def compare(
 
     Parameters
     ----------
-    first, second : FeatureStore
     sample : int
         Number of clips to compare one by one if the stores hold rows in different order. With equal order, all clips
         are compared.

@@ -43,10 +43,8 @@ def draw_spectrograms(path: Path, features: NDArray[Any], axes: FeatureAxes, tit
 
     Parameters
     ----------
-    path : Path
     features : array, shape (clips, frequency, time)
         Linear magnitudes.
-    axes : FeatureAxes
     titles : list of str
         One for each clip.
     """
@@ -66,7 +64,6 @@ def draw_waveforms(path: Path, waveforms: NDArray[Any], titles: list[str]) -> No
 
     Parameters
     ----------
-    path : Path
     waveforms : array, shape (clips, samples)
         In [-1, 1] at 8 kHz.
     titles : list of str
@@ -96,7 +93,6 @@ def write_wav(path: Path, waveform: NDArray[Any]) -> None:
 
     Parameters
     ----------
-    path : Path
     waveform : array, shape (samples,)
         In [-1, 1] at 8 kHz; values outside are clipped, the rest rounded to the nearest of 65,536 levels.
     """
@@ -110,7 +106,6 @@ def blocks(features: NDArray[Any], axes: FeatureAxes, columns: int) -> Text:
     Parameters
     ----------
     features : array, shape (frequency, time)
-    axes : FeatureAxes
     columns : int
         Width in characters, at most the number of frames.
     """

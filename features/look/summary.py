@@ -63,7 +63,6 @@ def summarize(
 
     Parameters
     ----------
-    store : Store
     waveforms : WaveformStore or None
         The clips of the store, to find clipped ones; the store itself if it holds waveforms.
     advance : callable

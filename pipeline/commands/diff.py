@@ -12,7 +12,7 @@ from rich.table import Table
 from features.errors import InputError
 from features.look.comparison import Comparison, compare
 from features.look.location import locate, reachable
-from features.store.reader import FeatureStore, array_in
+from features.store.reader import FeatureStore, open_store
 from pipeline.shell.progress import progress
 from pipeline.shell.stage import say
 
@@ -38,9 +38,10 @@ def command(
 
 
 def _open(path: Path) -> FeatureStore:
-    if array_in(path) != FeatureStore.name:
+    store = open_store(path)
+    if not isinstance(store, FeatureStore):
         raise InputError(f"{path} holds waveforms; expected a store of features, such as data/features/train.zarr")
-    return FeatureStore.open(path)
+    return store
 
 
 def _print(first: Path, second: Path, found: Comparison) -> None:

@@ -146,7 +146,8 @@ def _listed(clips: list[Any] | None) -> str:
         return "unknown without the waveforms"
     if not clips:
         return "none"
-    return f"{len(clips)}: {', '.join(map(str, clips[:LISTED]))}{', ...' if len(clips) > LISTED else ''}"
+    shown = [*map(str, clips[:LISTED]), *(["..."] if len(clips) > LISTED else [])]
+    return f"{len(clips)} (clips {', '.join(shown)})"
 
 
 def _existing(store: Store, clip: int) -> int:
