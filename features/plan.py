@@ -37,6 +37,12 @@ class Clips:
     """Settings by which they were chosen."""
 
 
+def made_of(features: FeatureStore, clips: Clips) -> bool:
+    """Whether features were computed from these very clips, chosen by the same settings."""
+    known = features.attributes
+    return bool(known["source_digest"] == clips.digest and known["split"] == clips.split)
+
+
 def missing_shards(clips: Clips, spec: FeatureSpec, layout: StoreSpec, cache: ShardCache) -> list[tuple[int, int]]:
     """First clip, and the clip after the last, of each shard of a set that is not in the cache."""
     settings = settings_hash(spec, layout, current_version())

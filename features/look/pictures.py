@@ -126,6 +126,4 @@ def blocks(features: NDArray[Any], axes: FeatureAxes, columns: int) -> Text:
 
 def _shrink(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Average neighbouring rows down to ``size`` rows."""
-    edges = np.linspace(0, len(values), size + 1).astype(int)
-    sums = np.add.reduceat(values, edges[:-1], axis=0)
-    return sums / np.diff(edges)[:, np.newaxis]
+    return np.stack([rows.mean(axis=0) for rows in np.array_split(values, size)])

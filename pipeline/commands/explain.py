@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from features.errors import InputError
-from features.plan import Clips, changes, estimate, missing_shards
+from features.plan import Clips, changes, estimate, made_of, missing_shards
 from features.sources.npz import open_source
 from features.spectrogram import FeatureSpec
 from features.split.division import divide_source
@@ -63,7 +63,7 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
         raise InputError("the demo corpus has to be made first, so its clips are not known yet; run dvc repro split")
     if not (status.reasons("split") or status.changed_outs("split")):
         with suppress(InputError):
-            return {name: _clips_in(WaveformStore.open(_waveforms(name))) for name in names}
+            return {name: _clips_in(WaveformStore.open(Path(f"data/split/{name}.zarr"))) for name in names}
     npz, spec = Path(read_section("data", DataSpec).npz), read_section("split", SplitSpec)
     with (
         scratch(Path("data/split/samples"), warn_waiting) as inflated,
@@ -88,10 +88,6 @@ def _clips_in(store: WaveformStore) -> Clips:
     return Clips(recorded["digest"], store.digests, store.labels, store.source_rows, recorded["split"])
 
 
-def _waveforms(name: str) -> Path:
-    return Path(f"data/split/{name}.zarr")
-
-
 def _explain(
     name: str, clips: Clips, spec: FeatureSpec, layout: StoreSpec, cache: ShardCache, status: DvcStatus, workers: int
 ) -> dict[str, Any]:
@@ -103,7 +99,7 @@ def _explain(
     missing = missing_shards(clips, spec, layout, cache)
     changed = changes(features, clips, spec, layout) if features else []
     reasons = status.reasons(stage)
-    if status.reasons("split") and not _holds(_waveforms(name), clips):
+    if status.reasons("split") and not (features and made_of(features, clips)):
         reasons.append("split will write other clips")
     if reasons:
         seconds, size = estimate(missing, spec, layout)
@@ -127,14 +123,6 @@ def _explain(
         "seconds": round(seconds, 1),
         "bytes": size,
     }
-
-
-def _holds(path: Path, clips: Clips) -> bool:
-    """Whether a waveform store is the one that split would write for these clips."""
-    with suppress(InputError):
-        recorded = WaveformStore.open(path).attributes
-        return bool(recorded["digest"] == clips.digest and recorded["split"] == clips.split)
-    return False
 
 
 def _restored(path: str, workers: int) -> str:
