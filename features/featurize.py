@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.build import Outcome, Task, fill, tasks_of
 from features.errors import InputError
-from features.fingerprint import Version, current_version, loaded_version, settings_hash, shard_key
+from features.fingerprint import Version, current_version, settings_hash, shard_key
 from features.spectrogram import FeatureSpec, transform
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
@@ -38,7 +38,7 @@ class FeatureMaker:
         InputError
             If the waveforms are damaged, or what is installed here would compute something else.
         """
-        installed = loaded_version()
+        installed = current_version()
         if self.made_by != installed:
             raise InputError(
                 f"these features are to be computed by {self.made_by}, but what is installed here is "

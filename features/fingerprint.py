@@ -9,7 +9,6 @@ from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -35,11 +34,6 @@ LIBRARIES = ("ducc0", "numcodecs", "numpy")
 WAVEFORM_CODE = ("features.store.layout", "features.store.shard")
 """Modules whose code decides the bytes of a shard of given waveforms."""
 
-WAVEFORM_LIBRARIES = ("numcodecs", "numpy")
-
-SECTIONS = ("features", "store", "split")
-"""Settings that a feature store records."""
-
 CLOCK_NS = 10**7
 """Largest delay of a file system's clock, by which the time of a change may lag."""
 
@@ -54,50 +48,26 @@ class Version(Struct, frozen=True, kw_only=True):
 
 @cache
 def current_version() -> Version:
-    """Version of the code that computes features, read from its files without importing it."""
-    return _version(CODE, LIBRARIES)
-
-
-@cache
-def loaded_version() -> Version:
-    """Version of the code that this process computes features with.
-
-    Imports all of it first, so a later edit cannot take effect.
+    """Version of the code and libraries that compute features in this process.
 
     Raises
     ------
     InputError
         If a module was edited since this process began to load modules.
     """
-    for module in CODE:
-        import_module(module)
     return _version(CODE, LIBRARIES)
 
 
 @cache
 def waveform_version() -> Version:
-    """Version of the code that writes waveforms, read from its files without importing it."""
-    return _version(WAVEFORM_CODE, WAVEFORM_LIBRARIES)
+    """Version of the code and libraries that write waveforms in this process; raises as :func:`current_version`."""
+    return _version(WAVEFORM_CODE, ("numcodecs", "numpy"))
 
 
 def _version(modules: tuple[str, ...], libraries: tuple[str, ...]) -> Version:
-    return Version(
-        code=code_fingerprint(sources_of(modules)), libraries={library: version(library) for library in libraries}
-    )
-
-
-def sources_of(modules: Iterable[str]) -> list[str]:
-    """Source text of modules, by their names, without importing them.
-
-    Raises
-    ------
-    InputError
-        If one was edited since this process began to load modules.
-    """
-    origins = [Path(spec.origin) for spec in map(find_spec, modules) if spec and spec.origin]
-    texts = [origin.read_text() for origin in origins]
-    refuse_edited(origins)
-    return texts
+    for module in modules:
+        import_module(module)  # a later edit cannot take effect
+    return Version(code=code_fingerprint(modules), libraries={library: version(library) for library in libraries})
 
 
 def refuse_edited(sources: Iterable[Path]) -> None:
@@ -116,33 +86,38 @@ def refuse_edited(sources: Iterable[Path]) -> None:
             )
 
 
-def code_fingerprint(sources: Iterable[str]) -> str:
-    """Fingerprint of Python modules that ignores comments, docstrings and layout.
+def code_fingerprint(modules: Iterable[str]) -> str:
+    """Fingerprint of modules, by their names: 32 hexadecimal digits that ignore comments, docstrings and layout.
 
-    Parameters
-    ----------
-    sources : iterable of str
-        The text of each module.
+    Reads the modules' files without importing them.
 
-    Returns
-    -------
-    str
-        32 hexadecimal digits.
+    Raises
+    ------
+    InputError
+        If a module was edited since this process began to load modules.
+    """
+    origins = [Path(spec.origin) for spec in map(find_spec, modules) if spec and spec.origin]
+    hasher = hashlib.blake2b(digest_size=16)
+    for origin in origins:
+        hasher.update(code_of(origin.read_text()).encode() + b"\0")
+    refuse_edited(origins)
+    return hasher.hexdigest()
+
+
+def code_of(source: str) -> str:
+    """The code of a module without comments, docstrings and layout.
 
     Examples
     --------
-    >>> code_fingerprint(["x = 1"]) == code_fingerprint(["x  =  1  # one"])
-    True
+    >>> code_of("x  =  1  # one")
+    'x = 1'
     """
-    hasher = hashlib.blake2b(digest_size=16)
-    for source in sources:
-        tree = ast.parse(source)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                # A string on its own does nothing, whether it documents a function or an attribute.
-                node.body = [child for child in node.body if not _is_text(child)] or [ast.Pass()]
-        hasher.update(ast.unparse(tree).encode() + b"\0")
-    return hasher.hexdigest()
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            # A string on its own does nothing, whether it documents a function or an attribute.
+            node.body = [child for child in node.body if not _is_text(child)] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -150,19 +125,13 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def settings_hash(*parts: Struct) -> str:
-    """Fingerprint of everything that decides a shard except its clips: 32 hexadecimal digits.
-
-    Parameters
-    ----------
-    *parts : Struct
-        The settings of the features, if it holds any; then those of the store, and the version that makes it.
-    """
+    """Fingerprint of all that decides a shard except its clips, 32 hexadecimal digits: settings and a version."""
     values = msgspec.to_builtins(parts)
     return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def shard_key(settings: str, digests: NDArray[np.uint8]) -> str:
-    """Name of a shard in the cache, by everything that decides its bytes.
+    """Name of a shard in the cache, by everything that decides its bytes: 32 hexadecimal digits.
 
     Parameters
     ----------
@@ -170,41 +139,5 @@ def shard_key(settings: str, digests: NDArray[np.uint8]) -> str:
         As returned by :func:`settings_hash`.
     digests : uint8 array, shape (clips, 16)
         Digest of each of its clips, in order.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits.
     """
     return hashlib.blake2b(settings.encode() + digests.tobytes(), digest_size=16).hexdigest()
-
-
-def provenance_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Describe each setting and version that differs between two feature stores.
-
-    Parameters
-    ----------
-    before, now : dict
-        Attributes of feature stores; what is missing counts as ``none``.
-
-    Examples
-    --------
-    >>> provenance_changes({"features": {"n_fft": 258}}, {"features": {"n_fft": 512}})
-    ['features.n_fft: 258 -> 512']
-    """
-    changes = []
-    for section in SECTIONS:
-        changes += _changes(f"{section}.", before.get(section, {}), now.get(section, {}))
-    old, new = before.get("made_by", {}), now.get("made_by", {})
-    changes += _changes("library ", old.get("libraries", {}), new.get("libraries", {}))
-    if old.get("code") != new.get("code"):
-        changes.append("the code that computes features changed")
-    return changes
-
-
-def _changes(prefix: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    return [
-        f"{prefix}{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
-        for name in sorted({*old, *new})
-        if old.get(name) != new.get(name)
-    ]

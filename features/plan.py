@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.corpus import CLIP_SAMPLES
-from features.fingerprint import Version, provenance_changes, settings_hash, shard_key
+from features.fingerprint import current_version, settings_hash, shard_key
 from features.spectrogram import FeatureSpec, transform
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec, shard_ranges
@@ -25,31 +25,27 @@ LISTED_ROWS = 5
 
 @dataclass(frozen=True)
 class Clips:
-    """The clips of a set.
-
-    Attributes
-    ----------
-    digest : str
-        Digest of the whole set, as its waveform store records it.
-    digests : uint8 array, shape (clips, 16)
-    labels : int8 array, shape (clips,)
-    source_rows : int64 array, shape (clips,)
-    split : dict
-        Settings by which they were chosen.
-    """
+    """The clips of a set."""
 
     digest: str
+    """Digest of the whole set, as its waveform store records it."""
     digests: NDArray[np.uint8]
+    """Of each clip, shape (clips, 16)."""
     labels: NDArray[np.int8]
     source_rows: NDArray[np.int64]
     split: dict[str, Any]
+    """Settings by which they were chosen."""
 
 
-def missing_shards(
-    clips: Clips, spec: FeatureSpec, layout: StoreSpec, made_by: Version, cache: ShardCache
-) -> list[tuple[int, int]]:
+def made_of(features: FeatureStore, clips: Clips) -> bool:
+    """Whether features were computed from these very clips, chosen by the same settings."""
+    known = features.attributes
+    return bool(known["source_digest"] == clips.digest and known["split"] == clips.split)
+
+
+def missing_shards(clips: Clips, spec: FeatureSpec, layout: StoreSpec, cache: ShardCache) -> list[tuple[int, int]]:
     """First clip, and the clip after the last, of each shard of a set that is not in the cache."""
-    settings = settings_hash(spec, layout, made_by)
+    settings = settings_hash(spec, layout, current_version())
     return [
         (start, stop)
         for start, stop in shard_ranges(len(clips.digests), layout.shard_clips)
@@ -57,50 +53,8 @@ def missing_shards(
     ]
 
 
-def changes(before: FeatureStore, clips: Clips, spec: FeatureSpec, layout: StoreSpec, made_by: Version) -> list[str]:
-    """Describe what differs from the features of last time: settings, libraries, code, clips.
-
-    Parameters
-    ----------
-    before : FeatureStore
-        The features of last time.
-    clips, spec, layout, made_by
-        What would be featurized now, and how.
-    """
-    now = {
-        "features": msgspec.to_builtins(spec),
-        "store": msgspec.to_builtins(layout),
-        "split": clips.split,
-        "made_by": msgspec.to_builtins(made_by),
-    }
-    return provenance_changes(before.attributes, now) + _clips_changed(before, clips)
-
-
-def _clips_changed(before: FeatureStore, now: Clips) -> list[str]:
-    if before.clips != len(now.digests):
-        return [f"the set has {len(now.digests)} clips; it had {before.clips}"]
-    rows = before.source_rows
-    moved = rows != now.source_rows
-    edited = (before.digests != now.digests).any(axis=1) & ~moved
-    relabelled = (before.labels != now.labels) & ~moved
-    found = [f"clips from other rows of the npz: {moved.sum()} of {before.clips}"] if moved.any() else []
-    for what, which in (("other samples", edited), ("another label", relabelled)):
-        if which.any():
-            listed = sorted(rows[which].tolist())
-            shown = ", ".join(map(str, listed[:LISTED_ROWS])) + (", ..." if len(listed) > LISTED_ROWS else "")
-            found.append(f"clips with {what}: {len(listed)} (rows {shown})")
-    return found
-
-
 def estimate(shards: list[tuple[int, int]], spec: FeatureSpec, layout: StoreSpec) -> tuple[float, int]:
     """Estimate what computing shards costs on this machine, by featurizing some noise into memory.
-
-    Parameters
-    ----------
-    shards : list of (int, int)
-        As returned by :func:`missing_shards`.
-    spec : FeatureSpec
-    layout : StoreSpec
 
     Returns
     -------
@@ -118,3 +72,51 @@ def estimate(shards: list[tuple[int, int]], spec: FeatureSpec, layout: StoreSpec
     clips = sum(stop - start for start, stop in shards)
     stored = sum(-(-(stop - start) // layout.chunk_clips) * layout.chunk_clips for start, stop in shards)
     return OVERHEAD * seconds / SAMPLE_CLIPS * clips, round(written.size / SAMPLE_CLIPS * stored)
+
+
+def changes(before: FeatureStore, clips: Clips, spec: FeatureSpec, layout: StoreSpec) -> list[str]:
+    """Describe what differs from the features of last time: settings, libraries, code, clips."""
+    now = {"features": spec, "store": layout, "split": clips.split, "made_by": current_version()}
+    return provenance_changes(before.attributes, msgspec.to_builtins(now)) + _clip_changes(before, clips)
+
+
+def provenance_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Describe each setting and version that differs between the attributes of two feature stores.
+
+    Examples
+    --------
+    >>> provenance_changes({"features": {"n_fft": 258}}, {"features": {"n_fft": 512}})
+    ['features.n_fft: 258 -> 512']
+    """
+    old, new = _settings_and_versions(before), _settings_and_versions(now)
+    found = [
+        f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+    if before.get("made_by", {}).get("code") != now.get("made_by", {}).get("code"):
+        found.append("the code that computes features changed")
+    return found
+
+
+def _settings_and_versions(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Flat, such as ``features.n_fft`` and ``library numpy``."""
+    parts = {f"{section}.": attributes.get(section, {}) for section in ("features", "store", "split")}
+    parts["library "] = attributes.get("made_by", {}).get("libraries", {})
+    return {f"{prefix}{name}": value for prefix, values in parts.items() for name, value in sorted(values.items())}
+
+
+def _clip_changes(before: FeatureStore, now: Clips) -> list[str]:
+    if before.clips != len(now.digests):
+        return [f"the set has {len(now.digests)} clips; it had {before.clips}"]
+    rows = before.source_rows
+    moved = rows != now.source_rows
+    edited = (before.digests != now.digests).any(axis=1) & ~moved
+    relabelled = (before.labels != now.labels) & ~moved
+    found = [f"clips from other rows of the npz: {moved.sum()} of {before.clips}"] if moved.any() else []
+    for what, which in (("other samples", edited), ("another label", relabelled)):
+        if which.any():
+            listed = sorted(rows[which].tolist())
+            shown = ", ".join(map(str, listed[:LISTED_ROWS])) + (", ..." if len(listed) > LISTED_ROWS else "")
+            found.append(f"clips with {what}: {len(listed)} (rows {shown})")
+    return found

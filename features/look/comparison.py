@@ -1,6 +1,6 @@
 """Comparing two feature stores: how they were made, which rows they hold, and their values clip by clip."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.corpus import word_counts
-from features.fingerprint import provenance_changes
 from features.look.summary import Statistics, numbered_chunks
+from features.plan import provenance_changes
 from features.store.reader import FeatureStore
 
 WORST = 5
@@ -78,7 +78,6 @@ def compare(
 
     Parameters
     ----------
-    first, second : FeatureStore
     sample : int
         Number of clips to compare one by one if the stores hold rows in different order. With equal order, all clips
         are compared.
@@ -92,19 +91,27 @@ def compare(
     """
     rows = (first.source_rows, second.source_rows)
     shared, at_first, at_second = np.intersect1d(*rows, return_indices=True)
-    same_order = np.array_equal(*rows)
-    values = None
+    same_shape, same_order = first.shape == second.shape, np.array_equal(*rows)
     statistics = Statistics(), Statistics()
-    if len(shared) and first.shape == second.shape and same_order:
-        values = _compare_values(_with_statistics(_pairs_in_order(first, second), statistics, advance), rows[0])
+    compared: NDArray[np.int64] = rows[0]
+    differences = []
+    if same_shape and same_order:
+        for start, values in numbered_chunks(first):
+            others = second.read(start, start + len(values))
+            statistics[0].add(values)
+            statistics[1].add(others)
+            differences.append(_differences(values, others))
+            advance(2 * len(values))
     else:
         for store, statistic in zip((first, second), statistics, strict=True):
-            for _, chunk in numbered_chunks(store):
-                statistic.add(chunk.astype(np.float32, copy=False))
-                advance(len(chunk))
-        if first.shape == second.shape and len(shared):
-            chosen = np.sort(np.random.default_rng(0).permutation(len(shared))[:sample])
-            values = _compare_values(_pairs_at(first, second, at_first[chosen], at_second[chosen]), rows[0])
+            for _, values in numbered_chunks(store):
+                statistic.add(values)
+                advance(len(values))
+        chosen = np.sort(np.random.default_rng(0).permutation(len(shared))[:sample])
+        compared = shared[chosen]
+        if same_shape:
+            for one, other in zip(at_first[chosen].tolist(), at_second[chosen].tolist(), strict=True):
+                differences.append(_differences(first.read(one, one + 1), second.read(other, other + 1)))
     return Comparison(
         settings=provenance_changes(first.attributes, second.attributes),
         rows=Rows(
@@ -117,69 +124,27 @@ def compare(
         ),
         words=(word_counts(first.labels), word_counts(second.labels)),
         statistics=(statistics[0].summary(), statistics[1].summary()),
-        values=values,
+        values=_values(compared, np.concatenate(differences, axis=1)) if differences else None,
     )
 
 
-Pair = tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]
-"""Clip numbers in the first store, and the values of those clips in both stores."""
+def _differences(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
+    """Greatest, greatest relative and mean difference of each clip, shape (3, clips)."""
+    one, other = (values.reshape(len(values), -1).astype(np.float32) for values in (first, second))
+    apart = np.abs(one - other)
+    greatest = apart.max(axis=1)
+    peaks = np.maximum(np.maximum(one, other).max(axis=1), np.finfo(np.float32).tiny)  # no 0 / 0 where both are silent
+    return np.stack([greatest, greatest / peaks, apart.mean(axis=1, dtype=np.float64)])
 
 
-def _with_statistics(
-    pairs: Iterator[Pair], statistics: tuple[Statistics, Statistics], advance: Callable[[int], None]
-) -> Iterator[Pair]:
-    """Pass pairs on and update the statistics of both stores, so that values are read once."""
-    for numbers, one, other in pairs:
-        for statistic, values in zip(statistics, (one, other), strict=True):
-            statistic.add(values.astype(np.float32, copy=False))
-        advance(2 * len(numbers))
-        yield numbers, one, other
-
-
-def _pairs_in_order(first: FeatureStore, second: FeatureStore) -> Iterator[Pair]:
-    other = (chunk for _, chunk in numbered_chunks(second))
-    rest = np.empty((0, *second.shape), second.layout.dtype)
-    for start, chunk in numbered_chunks(first):
-        while len(rest) < len(chunk):
-            rest = np.concatenate([rest, next(other)])
-        yield np.arange(start, start + len(chunk)), chunk, rest[: len(chunk)]
-        rest = rest[len(chunk) :]
-
-
-def _pairs_at(
-    first: FeatureStore, second: FeatureStore, at_first: NDArray[np.int64], at_second: NDArray[np.int64]
-) -> Iterator[Pair]:
-    for store, clips in ((first, at_first), (second, at_second)):
-        for number in np.unique(clips // store.layout.shard_clips).tolist():
-            store.check(number)
-    for one, other in zip(at_first.tolist(), at_second.tolist(), strict=True):
-        yield np.array([one]), first.read(one, one + 1), second.read(other, other + 1)
-
-
-def _compare_values(pairs: Iterator[Pair], source_rows: NDArray[np.int64]) -> Values:
-    clips: list[NDArray[np.int64]] = []
-    relative: list[NDArray[np.float32]] = []
-    total = greatest = 0.0
-    count = equal = 0
-    for numbers, one, other in pairs:
-        one, other = one.astype(np.float32), other.astype(np.float32)
-        apart = np.abs(one - other).reshape(len(one), -1)
-        peaks = np.maximum(one, other).reshape(len(one), -1).max(axis=1)
-        peaks = np.maximum(peaks, np.finfo(np.float32).tiny)  # avoids 0 / 0 where both are silent
-        most = apart.max(axis=1)
-        clips.append(numbers)
-        relative.append(most / peaks)
-        greatest = max(greatest, float(most.max()))
-        total += float(apart.sum(dtype=np.float64))
-        count += apart.size
-        equal += int((most == 0).sum())
-    numbers, parts = np.concatenate(clips), np.concatenate(relative)
-    order = np.argsort(-parts, kind="stable")[:WORST]
+def _values(rows: NDArray[np.int64], differences: NDArray[np.float64]) -> Values:
+    greatest, relative, mean = differences
+    worst = np.argsort(-relative, kind="stable")[:WORST]
     return Values(
-        clips=len(numbers),
-        equal=equal,
-        greatest=greatest,
-        mean=total / count,
-        greatest_relative=float(parts.max()),
-        worst_rows=source_rows[numbers[order[parts[order] > 0]]].tolist(),
+        clips=len(rows),
+        equal=int((greatest == 0).sum()),
+        greatest=float(greatest.max()),
+        mean=float(mean.mean()),
+        greatest_relative=float(relative.max()),
+        worst_rows=rows[worst[relative[worst] > 0]].tolist(),
     )

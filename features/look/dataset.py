@@ -10,12 +10,7 @@ from features.store.reader import open_store
 
 
 def open_dataset(path: str | Path) -> xarray.Dataset:
-    """Open a store of features or waveforms; values are read on access.
-
-    Parameters
-    ----------
-    path : str or Path
-        Such as ``data/features/train.zarr`` or ``s3://bucket/train.zarr``.
+    """Open a store of features or waveforms, by its path or URL; values are read on access.
 
     Returns
     -------

@@ -12,30 +12,12 @@ from features.store.reader import is_elsewhere
 
 
 def locate(text: str) -> Path:
-    """Make a path of what somebody wrote.
-
-    Parameters
-    ----------
-    text : str
-        ``data/features/train.zarr``, or a URL such as ``s3://bucket/train.zarr``; the package that fsspec needs for it
-        (s3fs, gcsfs, ...) has to be installed.
-
-    Returns
-    -------
-    Path
-        For a URL an object that reads like one.
+    """Turn a path, or a URL such as ``s3://bucket/train.zarr``, into an object that reads like a path.
 
     Raises
     ------
     InputError
-        If fsspec does not know the file system, or its package is not installed.
-
-    Examples
-    --------
-    >>> locate("data/features/train.zarr").name
-    'train.zarr'
-    >>> locate("memory://bucket/train.zarr").name
-    'train.zarr'
+        If fsspec does not know the file system, or its package (s3fs, gcsfs, ...) is not installed.
     """
     if "://" not in text:
         return Path(text)
@@ -49,20 +31,20 @@ def locate(text: str) -> Path:
 
 @contextmanager
 def reachable(*places: Path) -> Iterator[None]:
-    """Say in a sentence what a file system elsewhere could not do. What happens on this machine is passed on.
+    """Turn an error of a remote file system into a sentence; errors on this machine are passed on.
 
     Raises
     ------
     InputError
-        Naming the first place that is elsewhere.
+        Naming the first remote place.
     """
     try:
         yield
     except (OSError, ValueError, NotImplementedError) as error:
-        elsewhere = [place for place in places if is_elsewhere(place)]
-        if not elsewhere:
+        remote = next(filter(is_elsewhere, places), None)
+        if remote is None:
             raise
         raise InputError(
-            f"{elsewhere[0]} cannot be read ({error}); expected a place that answers, lists folders and reads parts of "
+            f"{remote} cannot be read ({error}); expected a place that answers, lists folders and reads parts of "
             "files, so copy the store here if it does not"
         ) from None

@@ -7,7 +7,6 @@ import matplotlib as mpl
 import numpy as np
 import soundfile
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.color import Color
@@ -21,6 +20,9 @@ RANGE_DB = 80.0
 """Bins this much quieter than the loudest bin, or more, are black."""
 COLOURS = "magma"
 SHEET_COLUMNS = 3
+DPI = 110
+BLOCK_ROWS = 16
+"""Height of a clip in a terminal, in characters."""
 
 
 def decibels(features: NDArray[Any]) -> NDArray[np.float64]:
@@ -41,37 +43,20 @@ def draw_spectrograms(path: Path, features: NDArray[Any], axes: FeatureAxes, tit
 
     Parameters
     ----------
-    path : Path
     features : array, shape (clips, frequency, time)
         Linear magnitudes.
-    axes : FeatureAxes
     titles : list of str
         One for each clip.
     """
-    columns = min(len(titles), SHEET_COLUMNS)
-    rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(4.2 * columns + 0.6, 3.0 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    half_bin = (axes.frequency_hz[1] - axes.frequency_hz[0]) / 2
-    half_frame = (axes.time_s[1] - axes.time_s[0]) / 2 if axes.time_s.size > 1 else 0.5
-    edges = (
-        axes.time_s[0] - half_frame,
-        axes.time_s[-1] + half_frame,
-        axes.frequency_hz[0] - half_bin,
-        axes.frequency_hz[-1] + half_bin,
-    )
-    image = None
-    for place, clip, title in zip(grid.flat, features, titles, strict=False):
-        image = place.imshow(
-            decibels(clip), origin="lower", aspect="auto", extent=edges, cmap=COLOURS, vmin=-RANGE_DB, vmax=0
-        )
-        _label(place, title, "frequency in Hz")
-    for place in list(grid.flat)[len(titles) :]:
-        place.set_visible(False)
-    assert image is not None
-    figure.colorbar(image, ax=grid, label="dB relative to the loudest bin", shrink=0.9)
-    figure.savefig(path, dpi=110)
+    figure, places = _sheet(titles, "frequency in Hz", height_in=3.0)
+    half_frame, half_bin = axes.time_s[1] / 2, axes.frequency_hz[1] / 2  # both axes begin at 0
+    edges = (-half_frame, axes.time_s[-1] + half_frame, -half_bin, axes.frequency_hz[-1] + half_bin)
+    scale = mpl.colors.Normalize(-RANGE_DB, 0)
+    for place, clip in zip(places, features, strict=True):
+        place.imshow(decibels(clip), origin="lower", aspect="auto", extent=edges, cmap=COLOURS, norm=scale)
+    colours = mpl.cm.ScalarMappable(scale, COLOURS)
+    figure.colorbar(colours, ax=places, label="dB relative to the loudest bin", shrink=0.9)
+    figure.savefig(path, dpi=DPI)
 
 
 def draw_waveforms(path: Path, waveforms: NDArray[Any], titles: list[str]) -> None:
@@ -79,31 +64,28 @@ def draw_waveforms(path: Path, waveforms: NDArray[Any], titles: list[str]) -> No
 
     Parameters
     ----------
-    path : Path
     waveforms : array, shape (clips, samples)
         In [-1, 1] at 8 kHz.
     titles : list of str
         One for each clip.
     """
-    columns = min(len(titles), SHEET_COLUMNS)
-    rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(4.2 * columns, 2.4 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    figure, places = _sheet(titles, "amplitude", height_in=2.4)
     time_s = np.arange(waveforms.shape[1]) / SAMPLE_RATE_HZ
-    for place, clip, title in zip(grid.flat, waveforms, titles, strict=False):
+    for place, clip in zip(places, waveforms, strict=True):
         place.plot(time_s, clip, linewidth=0.5)
         place.set_ylim(-1.05, 1.05)
-        _label(place, title, "amplitude")
-    for place in list(grid.flat)[len(titles) :]:
-        place.set_visible(False)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=DPI)
 
 
-def _label(place: Axes, title: str, what: str) -> None:
-    place.set_title(title, fontsize=10)
-    place.set_xlabel("time in s")
-    place.set_ylabel(what)
+def _sheet(titles: list[str], vertical: str, height_in: float) -> tuple[Figure, list[Axes]]:
+    """A figure with labelled axes for each title, side by side."""
+    columns = min(len(titles), SHEET_COLUMNS)
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(4.2 * columns + 0.6, height_in * rows), layout="constrained")
+    places = []
+    for number, title in enumerate(titles, start=1):
+        places.append(figure.add_subplot(rows, columns, number, title=title, xlabel="time in s", ylabel=vertical))
+    return figure, places
 
 
 def write_wav(path: Path, waveform: NDArray[Any]) -> None:
@@ -111,7 +93,6 @@ def write_wav(path: Path, waveform: NDArray[Any]) -> None:
 
     Parameters
     ----------
-    path : Path
     waveform : array, shape (samples,)
         In [-1, 1] at 8 kHz; values outside are clipped, the rest rounded to the nearest of 65,536 levels.
     """
@@ -119,26 +100,24 @@ def write_wav(path: Path, waveform: NDArray[Any]) -> None:
     soundfile.write(path, levels.astype(np.int16), SAMPLE_RATE_HZ, subtype="PCM_16")
 
 
-def blocks(features: NDArray[Any], axes: FeatureAxes, columns: int = 64, rows: int = 16) -> Text:
+def blocks(features: NDArray[Any], axes: FeatureAxes, columns: int) -> Text:
     """Draw a clip with coloured half blocks, two bins to a character, high frequencies on top.
 
     Parameters
     ----------
     features : array, shape (frequency, time)
-    axes : FeatureAxes
-    columns, rows : int
-        Size in characters, at most that of the features.
+    columns : int
+        Width in characters, at most the number of frames.
     """
     values = decibels(features) / RANGE_DB + 1
-    columns, pixels = min(columns, values.shape[1]), 2 * min(rows, values.shape[0] // 2)
-    cells = _shrink(_shrink(values, pixels).T, columns).T[::-1]  # (pixel row, column)
+    columns, rows = min(columns, values.shape[1]), min(BLOCK_ROWS, values.shape[0] // 2)
+    cells = _shrink(_shrink(values, 2 * rows).T, columns).T[::-1]  # (two for each character row, column)
     colours = (mpl.colormaps[COLOURS](cells)[..., :3] * 255).astype(int)
     text = Text()
-    top_hz = axes.frequency_hz[-1]
-    for row in range(0, pixels, 2):
-        mark = f"{top_hz * (1 - row / pixels):5.0f} Hz " if row % 8 == 0 else " " * 9
+    for row in range(rows):
+        mark = f"{axes.frequency_hz[-1] * (1 - row / rows):5.0f} Hz " if row % 4 == 0 else " " * 9
         text.append(mark, "dim")
-        for upper, lower in zip(colours[row], colours[row + 1], strict=True):
+        for upper, lower in zip(colours[2 * row], colours[2 * row + 1], strict=True):
             text.append("▀", Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower)))
         text.append("\n")
     text.append(f"{'':9}0 s{axes.time_s[-1]:>{columns - 5}.2f} s", "dim")
@@ -147,6 +126,4 @@ def blocks(features: NDArray[Any], axes: FeatureAxes, columns: int = 64, rows: i
 
 def _shrink(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Average neighbouring rows down to ``size`` rows."""
-    edges = np.linspace(0, len(values), size + 1).astype(int)
-    sums = np.add.reduceat(values, edges[:-1], axis=0)
-    return sums / np.diff(edges)[:, np.newaxis]
+    return np.stack([rows.mean(axis=0) for rows in np.array_split(values, size)])

@@ -1,4 +1,4 @@
-"""Summary of a store: statistics of its values, and clips that look wrong. Reads the store once, chunk by chunk."""
+"""Summary of a store: statistics of its values, and clips that look wrong. Reads it chunk by chunk."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.corpus import word_counts
 from features.store.reader import Store, WaveformStore
 
 FULL_SCALE = 0.999
@@ -28,7 +27,7 @@ class Statistics:
 
     def add(self, values: NDArray[Any]) -> None:
         """Add values; those that are not finite are left out."""
-        finite = values[np.isfinite(values)] if not np.isfinite(values).all() else values
+        finite = values[np.isfinite(values)].astype(np.float32, copy=False)
         if finite.size:
             self.count += finite.size
             self.minimum = min(self.minimum, float(finite.min()))
@@ -43,68 +42,51 @@ class Statistics:
         return {"minimum": self.minimum, "maximum": self.maximum, "mean": mean, "standard_deviation": variance**0.5}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Suspicious:
-    """Numbers of clips that look wrong; None if it was not possible to check."""
+    """Numbers of clips that look wrong."""
 
     silent: list[int] = field(default_factory=list)
     """Every sample or bin is zero."""
     non_finite: list[int] = field(default_factory=list)
     """Some value is infinite or NaN."""
-    clipped: list[int] | None = field(default_factory=list)
-    """At least a millisecond at full scale; only waveforms show it."""
+    clipped: list[int] | None = None
+    """At least a millisecond at full scale. None without waveforms, which alone show it."""
     duplicates: list[list[int]] = field(default_factory=list)
     """Groups of clips with identical samples."""
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """Result of :func:`inspect`."""
-
-    words: dict[str, int]
-    statistics: dict[str, float]
-    suspicious: Suspicious
-
-
-def inspect(store: Store, waveforms: WaveformStore | None, advance: Callable[[int], None]) -> Inspection:
-    """Read every value of a store and summarise it.
+def summarize(
+    store: Store, waveforms: WaveformStore | None, advance: Callable[[int], None]
+) -> tuple[dict[str, float], Suspicious]:
+    """Read every value of a store: statistics of the values, and clips that look wrong.
 
     Parameters
     ----------
-    store : Store
-        Of waveforms or of features.
     waveforms : WaveformStore or None
-        The clips that the features were computed from, to find clipped ones.
+        The clips of the store, to find clipped ones; the store itself if it holds waveforms.
     advance : callable
-        Called with the number of clips after each chunk.
-
-    Returns
-    -------
-    Inspection
+        Called with the number of clips after each chunk of the store, then of the waveforms.
 
     Raises
     ------
     InputError
         If a shard is damaged.
     """
-    statistics = Statistics()
-    silent, non_finite = [], []
-    clipped: list[int] = []
-    samples = store if isinstance(store, WaveformStore) else waveforms
+    statistics, found = Statistics(), Suspicious(duplicates=_duplicates(store))
     for start, chunk in numbered_chunks(store):
-        values = chunk.astype(np.float32, copy=False).reshape(len(chunk), -1)
+        values = chunk.reshape(len(chunk), -1)
         statistics.add(values)
-        silent += (start + np.flatnonzero(~values.any(axis=1))).tolist()
-        non_finite += (start + np.flatnonzero(~np.isfinite(values).all(axis=1))).tolist()
-        if samples is store:
-            clipped += _clipped(start, chunk)
+        found.silent += (start + np.flatnonzero(~values.any(axis=1))).tolist()
+        found.non_finite += (start + np.flatnonzero(~np.isfinite(values).all(axis=1))).tolist()
         advance(len(chunk))
-    if samples is not None and samples is not store:
-        for start, chunk in numbered_chunks(samples):
-            clipped += _clipped(start, chunk)
+    if waveforms:
+        found.clipped = []
+        for start, chunk in numbered_chunks(waveforms):
+            at_full_scale = (np.abs(chunk) >= FULL_SCALE).sum(axis=1)
+            found.clipped += (start + np.flatnonzero(at_full_scale >= CLIPPED_SAMPLES)).tolist()
             advance(len(chunk))
-    suspicious = Suspicious(silent, non_finite, None if samples is None else clipped, _duplicates(store))
-    return Inspection(word_counts(store.labels), statistics.summary(), suspicious)
+    return statistics.summary(), found
 
 
 def numbered_chunks(store: Store) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -119,13 +101,9 @@ def numbered_chunks(store: Store) -> Iterator[tuple[int, NDArray[Any]]]:
         yield from store.read_checked(number)
 
 
-def _clipped(start: int, waveforms: NDArray[np.float32]) -> list[int]:
-    at_limit = (np.abs(waveforms) >= FULL_SCALE).sum(axis=1)
-    return (start + np.flatnonzero(at_limit >= CLIPPED_SAMPLES)).tolist()
-
-
 def _duplicates(store: Store) -> list[list[int]]:
+    """Clips of equal digest, grouped."""
     _, content, copies = np.unique(store.digests, axis=0, return_inverse=True, return_counts=True)
     clips = np.argsort(content.reshape(-1), kind="stable")
     groups = np.split(clips, np.cumsum(copies)[:-1])
-    return sorted(group.tolist() for group, count in zip(groups, copies, strict=True) if count > 1)
+    return sorted(group.tolist() for group in groups if len(group) > 1)

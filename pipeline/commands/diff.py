@@ -12,7 +12,7 @@ from rich.table import Table
 from features.errors import InputError
 from features.look.comparison import Comparison, compare
 from features.look.location import locate, reachable
-from features.store.reader import FeatureStore, array_in
+from features.store.reader import FeatureStore, open_store
 from pipeline.shell.progress import progress
 from pipeline.shell.stage import say
 
@@ -33,24 +33,27 @@ def command(
             found = compare(*stores, sample=sample, advance=advance)
     if as_json:
         say(json.dumps({"same": found.same, **asdict(found)}, indent=2))
-        return
-    _print(first, second, found)
+    else:
+        _print(first, second, found)
 
 
 def _open(path: Path) -> FeatureStore:
-    if array_in(path) != FeatureStore.array:
+    store = open_store(path)
+    if not isinstance(store, FeatureStore):
         raise InputError(f"{path} holds waveforms; expected a store of features, such as data/features/train.zarr")
-    return FeatureStore.open(path)
+    return store
 
 
 def _print(first: Path, second: Path, found: Comparison) -> None:
-    console = Console(highlight=False)
-    console.print(f"{first} and {second}", style="bold", markup=False)
-    facts = Table.grid(padding=(0, 2))
-    for number, change in enumerate(found.settings or ["the same"]):
-        facts.add_row("settings" if not number else "", change)
-    rows = found.rows
+    rows, words, statistics, values = found.rows, found.words, found.statistics, found.values
     order = (", in the same order" if rows.same_order else ", in different order") if rows.shared else ""
+    changed = [
+        f"{word} {before:,} -> {after:,}"
+        for (word, before), after in zip(words[0].items(), words[1].values(), strict=True)
+        if before != after
+    ]
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("settings", "\n".join(found.settings) or "the same")
     facts.add_row(
         "rows",
         f"{rows.shared:,} shared{order}; "
@@ -60,27 +63,22 @@ def _print(first: Path, second: Path, found: Comparison) -> None:
         facts.add_row(
             "", f"of the shared, {rows.other_samples:,} have other samples, {rows.other_labels:,} other labels"
         )
-    if found.words[0] != found.words[1]:
-        changed = [
-            f"{word} {found.words[0][word]:,} -> {found.words[1][word]:,}"
-            for word in found.words[0]
-            if found.words[0][word] != found.words[1][word]
-        ]
-        facts.add_row("words", ", ".join(changed))
-    for name in found.statistics[0]:
-        facts.add_row(name.replace("_", " "), f"{found.statistics[0][name]:.6g} -> {found.statistics[1][name]:.6g}")
-    values = found.values
-    looked_at = "that were looked at " if values and values.clips < rows.shared else ""
+    facts.add_row("words", ", ".join(changed) or "the same")
+    for name, before in statistics[0].items():
+        facts.add_row(name.replace("_", " "), f"{before:.6g} -> {statistics[1][name]:.6g}")
     if values is None:
         facts.add_row("clip by clip", "not comparable: other shapes, or no row in common")
     else:
+        compared = "compared are " if values.clips < rows.shared else ""
         facts.add_row(
             "clip by clip",
-            f"{values.equal:,} of {values.clips:,} {looked_at}equal; greatest difference {values.greatest:.3g} "
+            f"{values.equal:,} of {values.clips:,} {compared}equal; greatest difference {values.greatest:.3g} "
             f"({values.greatest_relative:.2g} of its clip's maximum), mean {values.mean:.2g}",
         )
         if values.worst_rows:
             facts.add_row("", f"rows that differ most: {', '.join(map(str, values.worst_rows))}")
+    console = Console(highlight=False)
+    console.print(f"{first} and {second}", style="bold", markup=False)
     console.print(facts)
     if found.same:
         say("diff: the same")

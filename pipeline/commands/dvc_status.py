@@ -25,18 +25,12 @@ def run_dvc(*arguments: str, folder: Path | None = None) -> "subprocess.Complete
 
 @dataclass(frozen=True)
 class DvcStatus:
-    """Output of ``dvc status``, beside what ``dvc.lock`` records of the last runs.
-
-    Attributes
-    ----------
-    changes : dict
-        What changed, in DVC's words, for each stage that is not up to date.
-    lock : dict
-        What each stage read and wrote when it last ran.
-    """
+    """Output of ``dvc status``, beside what ``dvc.lock`` records of the last runs."""
 
     changes: dict[str, list[Any]]
+    """What changed, in DVC's words, for each stage that is not up to date."""
     lock: dict[str, Any]
+    """What each stage read and wrote when it last ran."""
 
     @classmethod
     def read(cls, stages: Iterable[str]) -> Self:
@@ -62,13 +56,13 @@ class DvcStatus:
         if stage not in self.lock:
             return [f"{LOCK} has no record of {stage}"]
         found = [f"{stage}: {change}" for change in self.changes.get(stage, []) if isinstance(change, str)]
-        # A stage before it will restore or make again what this one read last time.
-        made = {(out["path"], out.get("md5")) for each in self.changes for out in self._record(each, "outs")}
-        unchanged = {dep["path"] for dep in self._record(stage, "deps") if (dep["path"], dep.get("md5")) in made}
+        # A changed stage before this one will restore, or make again, what this one read last time.
+        upcoming = [out for changed in self.changes for out in self._recorded(changed, "outs")]
+        restored = [path for path, md5 in self._recorded(stage, "deps") if (path, md5) in upcoming]
         for path, how in self._changed(stage, "changed deps").items():
             if isinstance(how, dict):
                 found += [f"{setting} in {path} is {change}" for setting, change in how.items()]
-            elif path not in unchanged:
+            elif path not in restored:
                 found.append(f"{path} is {how}")
         lost = [path for path, how in self.changed_outs(stage).items() if how == LOST]
         return found + [f"{path} is missing from DVC's cache" for path in lost]
@@ -81,5 +75,6 @@ class DvcStatus:
         parts = [change.get(part, {}) for change in self.changes.get(stage, []) if isinstance(change, dict)]
         return {path: how for each in parts for path, how in each.items()}
 
-    def _record(self, stage: str, part: str) -> list[dict[str, str]]:
-        return list(self.lock.get(stage, {}).get(part, []))
+    def _recorded(self, stage: str, part: str) -> list[tuple[str, str | None]]:
+        """Path and MD5 of what a stage read (``deps``) or wrote (``outs``) when it last ran."""
+        return [(entry["path"], entry.get("md5")) for entry in self.lock.get(stage, {}).get(part, [])]

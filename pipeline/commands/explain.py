@@ -9,8 +9,7 @@ import msgspec
 import typer
 
 from features.errors import InputError
-from features.fingerprint import current_version
-from features.plan import Clips, changes, estimate, missing_shards
+from features.plan import Clips, changes, estimate, made_of, missing_shards
 from features.sources.npz import open_source
 from features.spectrogram import FeatureSpec
 from features.split.division import divide_source
@@ -21,10 +20,10 @@ from features.store.publish import scratch
 from features.store.reader import FeatureStore, WaveformStore, repair_hint
 from features.store.verify import verify
 from pipeline.commands.dvc_status import DvcStatus
-from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
+from pipeline.shell.options import Folder, shard_cache
 from pipeline.shell.params import DataSpec, read_section
 from pipeline.shell.progress import progress
-from pipeline.shell.stage import counted, default_workers, say, warn, warn_waiting
+from pipeline.shell.stage import counted, default_workers, say, warn_waiting
 
 START_S = 1.0
 """Time that a featurize stage takes even if every shard is cached."""
@@ -37,7 +36,6 @@ def command(
         str | None, typer.Argument(metavar="[SET]", help="train, validation or test; all by default.")
     ] = None,
     cache_folder: Folder = None,
-    cache_size: Size = DEFAULT_SIZE,
     workers: Annotated[
         int, typer.Option(envvar="WORKERS", min=1, help="Threads that would compute.")
     ] = default_workers(),
@@ -47,18 +45,11 @@ def command(
     if name is not None and name not in SETS:
         raise InputError(f"there is no set {name!r}; expected one of {', '.join(SETS)}")
     names = [name] if name else list(SETS)
-    limit = parse_size(cache_size)
     spec, layout = read_section("features", FeatureSpec), read_section("store", StoreSpec)
     cache = shard_cache(cache_folder)
     status = DvcStatus.read(f"featurize@{name}" for name in names)
     clips = _clips_after_split(names, status)
     answers = {name: _explain(name, clips[name], spec, layout, cache, status, workers) for name in names}
-    added, held = sum(answer["bytes"] for answer in answers.values()), cache.usage().bytes
-    if added and held + added > limit:
-        warn(
-            f"the cache would grow from {held / 1e6:,.0f} to {(held + added) / 1e6:,.0f} MB, more than {cache_size}, "
-            "so a set may remove shards that the next one would reuse; a larger --cache-size prevents that"
-        )
     if as_json:
         say(json.dumps(answers, indent=2))
         return
@@ -72,17 +63,7 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
         raise InputError("the demo corpus has to be made first, so its clips are not known yet; run dvc repro split")
     if not (status.reasons("split") or status.changed_outs("split")):
         with suppress(InputError):
-            stores = {name: WaveformStore.open(Path(f"data/split/{name}.zarr")) for name in names}
-            return {
-                name: Clips(
-                    digest=store.attributes["digest"],
-                    digests=store.digests,
-                    labels=store.labels,
-                    source_rows=store.source_rows,
-                    split=store.attributes["split"],
-                )
-                for name, store in stores.items()
-            }
+            return {name: _clips_in(WaveformStore.open(Path(f"data/split/{name}.zarr"))) for name in names}
     npz, spec = Path(read_section("data", DataSpec).npz), read_section("split", SplitSpec)
     with (
         scratch(Path("data/split/samples"), warn_waiting) as inflated,
@@ -102,39 +83,35 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
     }
 
 
+def _clips_in(store: WaveformStore) -> Clips:
+    recorded = store.attributes
+    return Clips(recorded["digest"], store.digests, store.labels, store.source_rows, recorded["split"])
+
+
 def _explain(
-    name: str,
-    clips: Clips,
-    spec: FeatureSpec,
-    layout: StoreSpec,
-    cache: ShardCache,
-    status: DvcStatus,
-    workers: int,
+    name: str, clips: Clips, spec: FeatureSpec, layout: StoreSpec, cache: ShardCache, status: DvcStatus, workers: int
 ) -> dict[str, Any]:
     path, stage = Path(f"data/features/{name}.zarr"), f"featurize@{name}"
     try:
         features = FeatureStore.open(path)
     except InputError:
         features = None
-    missing = missing_shards(clips, spec, layout, current_version(), cache)
-    changed = changes(features, clips, spec, layout, current_version()) if features else []
+    missing = missing_shards(clips, spec, layout, cache)
+    changed = changes(features, clips, spec, layout) if features else []
     reasons = status.reasons(stage)
-    if status.reasons("split") and not _holds(Path(f"data/split/{name}.zarr"), clips):
+    if status.reasons("split") and not (features and made_of(features, clips)):
         reasons.append("split will write other clips")
-    seconds, size = 0.0, 0
     if reasons:
-        why = (changed or reasons) if features else [f"{path} is missing or damaged"]
-        if missing:
-            seconds, size = estimate(missing, spec, layout)
-            if features and not changed:
-                why.append(f"missing or damaged in the cache: {counted(len(missing), 'shard')}")
+        seconds, size = estimate(missing, spec, layout)
         seconds = START_S + seconds / workers
+        why = (changed or reasons) if features else [f"{path} is missing or damaged"]
+        if features and missing and not changed:
+            why.append(f"missing or damaged in the cache: {counted(len(missing), 'shard')}")
     else:
+        seconds, size = 0.0, 0
         force = f"DVC does not see this; to run anyway: dvc repro --force --single-item {stage}"
         why = [f"{change} ({force})" for change in changed]
-        why += [
-            f"{out} is {how}; {_restored(path, features, workers)}" for out, how in status.changed_outs(stage).items()
-        ]
+        why += [f"{out} is {how}; {_restored(out, workers)}" for out, how in status.changed_outs(stage).items()]
     shards = len(shard_ranges(len(clips.digests), layout.shard_clips))
     return {
         "runs": bool(reasons),
@@ -148,22 +125,13 @@ def _explain(
     }
 
 
-def _holds(path: Path, clips: Clips) -> bool:
-    """Whether a waveform store is the one that split would write for these clips."""
-    try:
-        attributes = WaveformStore.open(path).attributes
-    except InputError:
-        return False
-    return bool(attributes["digest"] == clips.digest and attributes["split"] == clips.split)
-
-
-def _restored(path: Path, features: FeatureStore | None, workers: int) -> str:
-    """What DVC makes of changed features that it does not compute again."""
-    for fault in verify(path, workers=workers).faults if features else []:
-        # DVC's cache links the same file. DVC trusts a read-only file, so it would restore the damage.
-        file = path / fault.name
-        if file.is_file() and file.stat().st_nlink > 1:
-            return f"{fault}, and so may be the copy in DVC's cache; {repair_hint(path)}"
+def _restored(path: str, workers: int) -> str:
+    """How DVC restores a changed store: it trusts a read-only file, so a damaged one in its cache comes back."""
+    with suppress(InputError):
+        for fault in verify(Path(path), workers=workers).faults:
+            file = Path(path, fault.name)
+            if file.is_file() and file.stat().st_nlink > 1:
+                return f"{fault}, and so may be the copy in DVC's cache; {repair_hint(Path(path))}"
     return "DVC restores it from its own cache"
 
 

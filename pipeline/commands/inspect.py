@@ -1,8 +1,6 @@
 """Command ``features inspect``: what is in a store; single clips as pictures and sound."""
 
 import json
-import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from features.corpus import WORDS
+from features.corpus import WORDS, word_counts
 from features.errors import InputError
 from features.look.location import locate, reachable
-from features.look.summary import inspect
+from features.look.summary import summarize
 from features.store.publish import publish, refuse_existing
 from features.store.reader import FeatureStore, Store, WaveformStore, open_store
 from pipeline.shell.progress import progress
@@ -25,7 +23,7 @@ from pipeline.shell.stage import counted, say, warn
 
 SPLIT = Path("data/split")
 LISTED = 5
-"""Suspicious clips that are listed by number."""
+"""Suspicious clips, or groups of equal clips, that are listed by number."""
 TERMINAL_PICTURES = 3
 """Clips that are drawn in the terminal."""
 SHEET_CLIPS = 24
@@ -62,20 +60,13 @@ def command(
     path = locate(store)
     with reachable(path):
         opened = open_store(path)
-        waveforms = _waveforms_of(opened)
-        if clip is not None or word is not None:
-            clips = _choose(opened, clip, word, sample or SAMPLE, seed or 0)
-            guard = partial(refuse_existing, force=force or to is None)  # the default folder is ours
-            shown, sheet = _write(opened, waveforms, clips, to or TO, guard)
-            if as_json:
-                say(json.dumps([asdict(each) for each in shown], indent=2))
-            else:
-                _draw(opened, shown, sheet)
-            return
-        passes = 2 if isinstance(opened, FeatureStore) and waveforms else 1
-        with progress(f"inspecting {path.name}", passes * opened.clips) as advance:
-            found = _describe(opened, waveforms, advance)
-    say(json.dumps(found, indent=2)) if as_json else _print(found)
+        if clip is not None:
+            _show(opened, [_existing(opened, clip)], to, force, as_json)
+        elif word is not None:
+            _show(opened, _sample(opened, word, sample or SAMPLE, seed or 0), to, force, as_json)
+        else:
+            found = _describe(opened)
+            say(json.dumps(found, indent=2)) if as_json else _print(found)
 
 
 def _waveforms_of(store: Store) -> WaveformStore | None:
@@ -90,8 +81,10 @@ def _waveforms_of(store: Store) -> WaveformStore | None:
     return None
 
 
-def _describe(store: Store, waveforms: WaveformStore | None, advance: Any) -> dict[str, Any]:
-    found = inspect(store, waveforms, advance)
+def _describe(store: Store) -> dict[str, Any]:
+    waveforms = _waveforms_of(store)
+    with progress(f"inspecting {store.path.name}", store.clips * (2 if waveforms else 1)) as advance:
+        values, suspicious = summarize(store, waveforms, advance)
     stored = sum(checksum.size for checksum in store.manifest.shards)
     raw = int(np.prod((store.clips, *store.shape))) * np.dtype(store.layout.dtype).itemsize
     return {
@@ -108,21 +101,18 @@ def _describe(store: Store, waveforms: WaveformStore | None, advance: Any) -> di
         "uncompressed_bytes": raw,
         "ratio": raw / stored,
         "provenance": {key: value for key, value in store.attributes.items() if key not in ("words", "clips", "store")},
-        "words": found.words,
-        "values": found.statistics,
-        "suspicious": asdict(found.suspicious),
+        "words": word_counts(store.labels),
+        "values": values,
+        "suspicious": asdict(suspicious),
     }
 
 
 def _print(found: dict[str, Any]) -> None:
-    console = Console(highlight=False)
     sizes = " x ".join(f"{size:,} {name}" for size, name in zip(found["shape"], found["dimensions"], strict=True))
+    shards = counted(found["shards"], "shard")
     facts = Table.grid(padding=(0, 2))
     facts.add_row("array", f"{found['array']}: {sizes}, {found['dtype']}")
-    facts.add_row(
-        "layout",
-        f"{counted(found['shards'], 'shard')} of {found['shard_clips']} clips, chunks of {found['chunk_clips']}",
-    )
+    facts.add_row("layout", f"{shards} of {found['shard_clips']} clips, chunks of {found['chunk_clips']}")
     facts.add_row(
         "size",
         f"{found['bytes'] / 1e6:,.1f} MB on disk, {found['uncompressed_bytes'] / 1e6:,.1f} MB of values, "
@@ -138,13 +128,10 @@ def _print(found: dict[str, Any]) -> None:
     )
     for name, clips in found["suspicious"].items():
         facts.add_row(name.replace("_", "-"), _listed(clips))
+    facts.add_row("words", ", ".join(f"{word} {count:,}" for word, count in found["words"].items()))
+    console = Console(highlight=False)
     console.print(found["store"], style="bold", markup=False)
     console.print(facts)
-    words = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    pairs = [f"{word} {count:,}" for word, count in found["words"].items()]
-    for start in range(0, len(pairs), 6):
-        words.add_row(*pairs[start : start + 6])
-    console.print(words)
 
 
 def _flat(value: Any) -> str:
@@ -155,20 +142,22 @@ def _flat(value: Any) -> str:
 
 
 def _listed(clips: list[Any] | None) -> str:
-    """Numbers of suspicious clips, or of groups of equal clips."""
     if clips is None:
         return "unknown without the waveforms"
     if not clips:
         return "none"
-    shown = [" = ".join(map(str, clip)) if isinstance(clip, list) else str(clip) for clip in clips[:LISTED]]
-    return f"{len(clips)} (clips {', '.join([*shown, *(['...'] if len(clips) > LISTED else [])])})"
+    shown = [*map(str, clips[:LISTED]), *(["..."] if len(clips) > LISTED else [])]
+    return f"{len(clips)} (clips {', '.join(shown)})"
 
 
-def _choose(store: Store, clip: int | None, word: str | None, sample: int, seed: int) -> list[int]:
-    if clip is not None:
-        if clip >= store.clips:
-            raise InputError(f"{store.path} has no clip {clip}; expected 0 to {store.clips - 1}")
-        return [clip]
+def _existing(store: Store, clip: int) -> int:
+    if clip >= store.clips:
+        raise InputError(f"{store.path} has no clip {clip}; expected 0 to {store.clips - 1}")
+    return clip
+
+
+def _sample(store: Store, word: str, sample: int, seed: int) -> list[int]:
+    """Random clips of a word, by their numbers."""
     if word not in WORDS:
         raise InputError(f"there is no word {word!r}; expected one of {', '.join(WORDS)}")
     clips = np.flatnonzero(store.labels == WORDS.index(word))
@@ -191,63 +180,51 @@ class _Shown:
     def title(self) -> str:
         return f"{self.word}, clip {self.clip}, row {self.source_row}"
 
-    @property
-    def files(self) -> list[str]:
-        return [self.picture, *([self.sound] if self.sound else [])]
 
-
-def _write(
-    store: FeatureStore | WaveformStore,
-    waveforms: WaveformStore | None,
-    clips: list[int],
-    to: Path,
-    guard: Callable[[Path], None],
-) -> tuple[list[_Shown], Path | None]:
-    """Write a picture and the sound of each clip, and one picture of all; ``guard`` protects existing files."""
+def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None, force: bool, as_json: bool) -> None:
+    """Write a picture and the sound of each clip, and one picture of the first few side by side; print where."""
     from features.look import pictures  # matplotlib is slow to import
 
-    if to.exists() and not to.is_dir():
-        raise InputError(f"{to} is a file; expected a folder for pictures and sound, so give another with --to")
-    to.mkdir(parents=True, exist_ok=True)
-    words, rows = [WORDS[label] for label in store.labels[clips]], store.source_rows[clips].tolist()
+    folder, waveforms = to or TO, _waveforms_of(store)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder for pictures and sound, so give another with --to")
+    labels, rows = store.labels, store.source_rows
     shown = []
-    for clip, word, row in zip(clips, words, rows, strict=True):
-        name = to / f"{store.path.stem}-{word}-{clip}"
-        shown.append(_Shown(clip, word, row, f"{name}.png", f"{name}.wav" if waveforms else None))
-    sheet = to / f"{store.path.stem}-{words[0]}.png" if len(clips) > 1 else None
-    values = np.concatenate([store.read(clip, clip + 1) for clip in clips]).astype(np.float32)
+    for clip in clips:
+        word = WORDS[labels[clip]]
+        name = folder / f"{store.path.stem}-{word}-{clip}"
+        shown.append(_Shown(clip, word, int(rows[clip]), f"{name}.png", f"{name}.wav" if waveforms else None))
+    sheet = str(folder / f"{store.path.stem}-{shown[0].word}.png") if len(shown) > 1 else None
 
-    def draw(path: Path, which: slice) -> None:
-        titles = [each.title for each in shown[which]]
+    def draw(path: Path, which: list[_Shown]) -> None:
+        values = np.concatenate([store.read(each.clip, each.clip + 1) for each in which])
+        titles = [each.title for each in which]
         if isinstance(store, FeatureStore):
-            pictures.draw_spectrograms(path, values[which], store.axes, titles)
+            pictures.draw_spectrograms(path, values, store.axes, titles)
         else:
-            pictures.draw_waveforms(path, values[which], titles)
+            pictures.draw_waveforms(path, values, titles)
 
-    files = [Path(file) for each in shown for file in each.files]
-    with publish(*files, *([sheet] if sheet else []), guard=guard) as staged:
-        paths = iter(staged)
-        for at, clip in enumerate(clips):
-            draw(next(paths), slice(at, at + 1))
-            if waveforms:
-                pictures.write_wav(next(paths), waveforms.read(clip, clip + 1)[0])
+    files = [file for each in shown for file in (each.picture, each.sound) if file] + ([sheet] if sheet else [])
+    guard = partial(refuse_existing, force=force or to is None)  # the default folder is ours
+    with publish(*map(Path, files), guard=guard) as staged:
+        paths = dict(zip(files, staged, strict=True))
+        for each in shown:
+            draw(paths[each.picture], [each])
+            if each.sound and waveforms:
+                pictures.write_wav(paths[each.sound], waveforms.read(each.clip, each.clip + 1)[0])
         if sheet:
-            draw(next(paths), slice(SHEET_CLIPS))
-    return shown, sheet
-
-
-def _draw(store: FeatureStore | WaveformStore, shown: list[_Shown], sheet: Path | None) -> None:
-    """Print where pictures and sound are, and draw the first few clips on a terminal."""
-    from features.look import pictures
-
+            draw(paths[sheet], shown[:SHEET_CLIPS])
+    if as_json:
+        say(json.dumps([asdict(each) for each in shown], indent=2))
+        return
     console = Console()
-    columns = max(8, min(64, shutil.get_terminal_size().columns - 12))
+    columns = max(8, min(64, console.width - 12))
     for at, each in enumerate(shown):
         say(f"{each.title}:")
         if isinstance(store, FeatureStore) and console.is_terminal and at < TERMINAL_PICTURES:
-            console.print(pictures.blocks(store.read(each.clip, each.clip + 1)[0], store.axes, columns=columns))
-        say(f"  {', '.join(each.files)}")
+            console.print(pictures.blocks(store.read(each.clip, each.clip + 1)[0], store.axes, columns))
+        say(f"  {each.picture}{f', {each.sound}' if each.sound else ''}")
     if sheet:
-        say(f"{'' if len(shown) <= SHEET_CLIPS else f'the first {SHEET_CLIPS} '}side by side: {sheet}")
-    if not shown[0].sound:
+        say(f"{f'the first {SHEET_CLIPS} ' if len(shown) > SHEET_CLIPS else ''}side by side: {sheet}")
+    if not waveforms:
         warn(f"no sound was written, because the waveforms of {store.path} are neither beside it nor in {SPLIT}")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, BinaryIO, Self
 
 import typer
 
-from features.fingerprint import code_fingerprint, sources_of
+from features.fingerprint import code_fingerprint
 from features.store.cache import FileCache, touch
 from features.store.shard import Checksum, checksum
 from pipeline.shell.options import project_of
@@ -43,7 +43,7 @@ def result_key(settings: Any, modules: Iterable[str], libraries: Iterable[str]) 
     libraries : iterable of str
         Names of installed packages, whose versions count.
     """
-    parts = [settings, code_fingerprint(sources_of(modules)), {library: version(library) for library in libraries}]
+    parts = [settings, code_fingerprint(modules), {library: version(library) for library in libraries}]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

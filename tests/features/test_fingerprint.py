@@ -12,7 +12,7 @@ from features.fingerprint import (
     CODE,
     LIBRARIES,
     WAVEFORM_CODE,
-    code_fingerprint,
+    code_of,
     current_version,
     settings_hash,
     shard_key,
@@ -50,11 +50,19 @@ EDITS = [
 def test_only_code_counts(edit: tuple[str, str], changes: bool) -> None:
     after = BEFORE.replace(*edit)
     assert after != BEFORE
-    assert (code_fingerprint([BEFORE]) != code_fingerprint([after])) is changes
+    assert (code_of(BEFORE) != code_of(after)) is changes
 
 
-def test_modules_do_not_run_into_each_other() -> None:
-    assert code_fingerprint(["a = 1", "b = 2"]) != code_fingerprint(["a = 1\nb = 2"])
+def test_modules_do_not_run_into_each_other(tmp_path: Path) -> None:
+    for name, source in (("first_", "a = 1"), ("second_", "b = 2"), ("both_", "a = 1\nb = 2")):
+        (tmp_path / f"{name}.py").write_text(source)
+    script = (
+        "import sys; from features.fingerprint import code_fingerprint as f\n"
+        "print(len({f(['first_', 'second_']), f(['second_', 'first_']), f(['both_'])}), 'both_' in sys.modules)"
+    )
+    env = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.split() == ["3", "False"], "three fingerprints, of modules that were not imported"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import SMALL_LAYOUT, SMALL_SPEC, columns, features_of, write_clips
 
+from features.errors import InputError
 from features.look.comparison import Comparison, compare
 from features.store.writer import ClipColumns
 
@@ -78,6 +79,19 @@ def test_other_shapes_are_not_compared_clip_by_clip(tmp_path: Path) -> None:
     assert found.values is None
     assert found.settings == ["features.n_fft: 64 -> 128"]
     assert not found.same
+
+
+@pytest.mark.parametrize("damaged", ["1.zarr", "2.zarr"])
+def test_a_damaged_shard_is_found_in_either_store(tmp_path: Path, damaged: str) -> None:
+    source = write_clips(tmp_path / "w.zarr", waves(), columns(CLIPS))
+    stores = features_of(source, tmp_path / "1.zarr"), features_of(source, tmp_path / "2.zarr")
+    shard = tmp_path / damaged / "features/c.3.0.0"
+    content = bytearray(shard.read_bytes())
+    content[10] ^= 1
+    shard.unlink()  # the other store links the same file
+    shard.write_bytes(content)
+    with pytest.raises(InputError, match=rf"shard 3 of .*{damaged}"):
+        compare(*stores, sample=10)
 
 
 @pytest.mark.parametrize("silent_first", [True, False])

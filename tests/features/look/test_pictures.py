@@ -53,7 +53,7 @@ def test_a_silent_clip_is_dark() -> None:
 
 
 def test_the_terminal_shows_it_in_so_many_columns() -> None:
-    picture = blocks(transform(tone(3000)[None], SPEC)[0], AXES, columns=64, rows=16)
+    picture = blocks(transform(tone(3000)[None], SPEC)[0], AXES, columns=64)
     lines = picture.plain.split("\n")
     assert {len(line) for line in lines[:16]} == {9 + 64}
     assert lines[0].startswith(" 4000 Hz ")

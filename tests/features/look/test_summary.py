@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import SMALL_LAYOUT, columns, features_of, write_clips
 
-from features.look.summary import Statistics, inspect
+from features.look.summary import Statistics, summarize
 from features.store.reader import FeatureStore
 from features.store.writer import FeatureAxes, create_feature_store
 
@@ -22,14 +22,13 @@ def test_suspicious_clips_are_found(tmp_path: Path) -> None:
     store = features_of(source, tmp_path / "f.zarr")
     told: list[int] = []
     for looked_at in (store, source):
-        found = inspect(looked_at, source, told.append)
-        assert found.suspicious.silent == [7]
-        assert found.suspicious.non_finite == []
-        assert found.suspicious.clipped == [291]
-        assert found.suspicious.duplicates == [[20, 30, 40]]
-        assert sum(found.words.values()) == CLIPS
-    assert sum(told) == 3 * CLIPS, "features, their waveforms, and waveforms alone"
-    assert inspect(store, None, told.append).suspicious.clipped is None
+        _, found = summarize(looked_at, source, told.append)
+        assert found.silent == [7]
+        assert found.non_finite == []
+        assert found.clipped == [291]
+        assert found.duplicates == [[20, 30, 40]]
+    assert sum(told) == 4 * CLIPS, "each store, and the waveforms each time"
+    assert summarize(store, None, told.append)[1].clipped is None
 
 
 def test_values_that_are_no_numbers_are_found(tmp_path: Path) -> None:
@@ -45,9 +44,9 @@ def test_values_that_are_no_numbers_are_found(tmp_path: Path) -> None:
     values[6, 2, 2] = np.inf
     draft.write(0, values)
     draft.finalize()
-    found = inspect(FeatureStore.open(tmp_path / "f.zarr"), None, lambda clips: None)
-    assert found.suspicious.non_finite == [5, 6]
-    assert found.statistics == {"minimum": 1, "maximum": 1, "mean": 1, "standard_deviation": 0}
+    statistics, found = summarize(FeatureStore.open(tmp_path / "f.zarr"), None, lambda clips: None)
+    assert found.non_finite == [5, 6]
+    assert statistics == {"minimum": 1, "maximum": 1, "mean": 1, "standard_deviation": 0}
 
 
 def test_statistics_are_those_of_all_values() -> None:
