@@ -76,6 +76,11 @@ class Source:
         return _state_of(self.path.stat()) == self._state
 
     @property
+    def changed(self) -> InputError:
+        """The error for a file that was written to while it was being split."""
+        return InputError(f"{self.path} changed while it was being split; run this again when no program writes to it")
+
+    @property
     def warnings(self) -> list[str]:
         """Conversions that reading makes, in words."""
         if self._dtype.kind == "i":
@@ -132,10 +137,7 @@ class Source:
     def _read_into(self, clips: NDArray[Any], row: int) -> None:
         position = self._start + row * CLIP_SAMPLES * clips.itemsize
         if os.preadv(self._file.fileno(), [clips.data], position) != clips.nbytes:
-            raise InputError(
-                f"{self.path} ends before its samples do, which it did not when it was opened; run this again when no "
-                "program writes to it"
-            )
+            raise self.changed
 
 
 @contextmanager
