@@ -60,26 +60,18 @@ class Task:
 
     def run(self) -> Outcome:
         """Take the shard from the cache, where another run may have put it by now, or make it."""
-        return self.reuse() or Outcome(self.number, self.stop - self.start, self._add(), reused=False)
+        return self.reuse() or self._make()
 
-    def _add(self) -> Checksum:
+    def _make(self) -> Outcome:
         def write(file: Any) -> Checksum:
             return write_shard(file, self.make(self.start, self.stop), self.layout)
 
-        return self.cache.add(self.key, self.target, write)
+        checksum = self.cache.add(self.key, self.target, write)
+        return Outcome(self.number, self.stop - self.start, checksum, reused=False)
 
 
 def tasks_of(store: StoreWriter, keys: Sequence[str], cache: ShardCache, make: Make) -> list[Task]:
-    """One task for each shard of a store.
-
-    Parameters
-    ----------
-    store : StoreWriter
-    keys : sequence of str
-        Name of each shard in the cache, by everything that decides its bytes.
-    cache : ShardCache
-    make : Make
-    """
+    """One task for each shard of a store; ``keys`` name the shards in the cache."""
     everywhere = replace(cache, folder=cache.folder.absolute())
     return [
         Task(number, start, stop, key, store.shard_path(number).absolute(), everywhere, store.layout, make)
@@ -95,13 +87,12 @@ def fill(
     scheduler: str | None = None,
     advance: Callable[[int], None] = lambda clips: None,
 ) -> list[Outcome]:
-    """Fill a store and finalize it.
+    """Run the tasks that a store still lacks, and finalize it.
 
     Parameters
     ----------
-    store : StoreWriter
-    tasks : list of Task
-        One for each shard.
+    store, tasks
+        ``tasks`` may leave out shards that were added already.
     workers : int
         Threads; the result does not depend on it.
     scheduler : str, optional
@@ -112,7 +103,7 @@ def fill(
     Returns
     -------
     list of Outcome
-        One for each shard, in order.
+        One for each task, in order of shards.
 
     Raises
     ------

@@ -11,7 +11,7 @@ import msgspec
 
 from features.errors import InputError
 from features.sources.demo_corpus import SynthesizeSpec, clips_per_word, synthesize
-from features.sources.npz_writer import comment_of, write_npz
+from features.sources.npz_writer import maker_of, write_npz
 from features.store.publish import publish, refuse_foreign
 from pipeline.shell.params import read_section, refuse_edited_settings
 from pipeline.shell.progress import progress
@@ -20,7 +20,7 @@ from pipeline.shell.stage import refuse_edited_code, run, say, warn_waiting
 
 OUTPUT = Path("data/demo/speech_wav_8000.npz")
 MAKER = "spoken-words synthesize"
-"""Beginning of the comment in our npz; a fingerprint of settings and code follows."""
+"""What the maker recorded in our npz begins with; a fingerprint of settings and code follows."""
 CODE = (
     "features.corpus",
     "features.sources.demo_corpus",
@@ -41,7 +41,7 @@ def refuse_own_file(output: Path) -> None:
         If the path holds anything else, such as a user's own npz.
     """
     refuse_foreign(output)
-    if output.exists() and not comment_of(output).startswith(MAKER):
+    if output.exists() and not maker_of(output).startswith(MAKER):
         raise InputError(
             f"{output} is not the demo corpus that this stage wrote, so it stays as it is; expected your own npz under "
             "another path, so move it and set data.npz to its new path in params.yaml"
@@ -61,8 +61,8 @@ def main() -> None:
     """Write data/demo/speech_wav_8000.npz with the settings of synthesize in params.yaml."""
     spec = read_section("synthesize", SynthesizeSpec)
     refuse_own_file(OUTPUT)
-    comment = f"{MAKER} {result_key(msgspec.to_builtins(spec), CODE, LIBRARIES)}"
-    if comment_of(OUTPUT) == comment and is_intact(OUTPUT):
+    maker = f"{MAKER} {result_key(msgspec.to_builtins(spec), CODE, LIBRARIES)}"
+    if maker_of(OUTPUT) == maker and is_intact(OUTPUT):
         refuse_edited_settings({"synthesize": spec})
         say(f"synthesize: {OUTPUT} is up to date")
         return
@@ -70,7 +70,7 @@ def main() -> None:
         publish(OUTPUT, guard=refuse_own_file, waiting=warn_waiting) as (aside,),
         progress("speaking", spec.clips) as advance,
     ):
-        write_npz(aside, spec.clips, synthesize(spec), comment=comment, advance=advance)
+        write_npz(aside, spec.clips, synthesize(spec), maker=maker, advance=advance)
         refuse_edited_settings({"synthesize": spec})
         refuse_edited_code()
     say(f"synthesize: {spec.clips} clips by {max(clips_per_word(spec.clips).values())} speakers -> {OUTPUT}")

@@ -1,6 +1,7 @@
 """Writing recordings to an npz in the schema of the reference file."""
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ def write_npz(
     clips: int,
     recordings: Iterable[Recording],
     *,
-    comment: str = "",
+    maker: str = "",
     advance: Callable[[int], None] = lambda clips: None,
 ) -> None:
     """Write an npz; only one clip is in memory at a time. Equal input gives equal bytes.
@@ -27,8 +28,8 @@ def write_npz(
         File to write.
     clips : int
         How many recordings there are; the samples' header, which comes first, says so.
-    comment : str
-        The zip's comment, for :func:`comment_of`.
+    maker : str
+        Recorded in the zip's comment with a checksum of its directory, for :func:`maker_of`.
     advance : callable
         Told 1 after each clip.
 
@@ -52,13 +53,20 @@ def write_npz(
         for name, text in (("label_vals", words), ("group_vals", groups)):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
                 np.lib.format.write_array(member, np.array(text).reshape(clips, 1), allow_pickle=False)
-        archive.comment = comment.encode()
+        if maker:
+            archive.comment = _signature(archive, maker)
 
 
-def comment_of(path: Path) -> str:
-    """The comment of a zip; empty if the file is not a zip."""
+def maker_of(path: Path) -> str:
+    """The maker that :func:`write_npz` wrote a file for; empty if another program wrote it, or has changed it since."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.comment.decode(errors="replace")
+            maker = archive.comment.rpartition(b" ")[0].decode()
+            return maker if archive.comment == _signature(archive, maker) else ""
     except (OSError, ValueError, zipfile.BadZipFile):
         return ""
+
+
+def _signature(archive: zipfile.ZipFile, maker: str) -> bytes:
+    members = [(info.filename, info.file_size, info.CRC) for info in archive.infolist()]
+    return f"{maker} {zlib.crc32(repr(members).encode()):08x}".encode()

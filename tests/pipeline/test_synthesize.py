@@ -70,8 +70,8 @@ def test_a_file_of_an_earlier_version_is_replaced(project: Project) -> None:
     path = project.folder / FILE
     path.parent.mkdir(parents=True)
     recording = Recording(np.zeros(CLIP_SAMPLES, np.float32), "yes", "a")
-    for comment, code in (("spoken-words synthesize", 0), ("somebody else", 2)):
-        write_npz(path, 1, [recording], comment=comment)
+    for maker, code in (("spoken-words synthesize", 0), ("somebody else", 2)):
+        write_npz(path, 1, [recording], maker=maker)
         assert project.stage("synthesize").code == code
 
 
