@@ -4,12 +4,12 @@ A task is given numbers and paths, never arrays, and makes its shard a chunk at 
 many clips there are.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -18,9 +18,6 @@ from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
 from features.store.shard import Checksum, write_shard
 from features.store.writer import StoreWriter
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 CONNECT_S = 10
 """How long to wait for a scheduler to answer."""
@@ -127,7 +124,6 @@ def fill(
 def _in_threads(tasks: list[Task], workers: int, advance: Callable[[int], None]) -> list[Outcome]:
     """Run tasks on threads; when one fails the others end first, so that none writes later."""
     from dask.base import compute
-    from dask.callbacks import Callback
     from dask.delayed import delayed
     from dask.threaded import get  # by its name, "threads", dask would import distributed first
 
@@ -137,33 +133,17 @@ def _in_threads(tasks: list[Task], workers: int, advance: Callable[[int], None])
         if failures:
             return None
         try:
-            return task.run()
+            outcome = task.run()
+            advance(outcome.clips)
+            return outcome
         except BaseException as error:
             failures.append(error)
             return None
 
-    with Callback(posttask=lambda key, outcome, *_: advance(outcome.clips if outcome else 0)):
-        lazy = [delayed(guarded, pure=False)(task) for task in tasks]
-        outcomes = compute(*lazy, scheduler=get, num_workers=workers)
+    outcomes = compute(*[delayed(guarded, pure=False)(task) for task in tasks], scheduler=get, num_workers=workers)
     if failures:
         raise failures[0]
     return list(outcomes)
-
-
-@contextmanager
-def _cluster(scheduler: str) -> "Iterator[Client]":
-    from distributed import Client
-
-    with ExitStack() as stack:
-        try:
-            client = stack.enter_context(Client(scheduler, timeout=CONNECT_S))
-            client.wait_for_workers(1, timeout=CONNECT_S)
-        except (TimeoutError, OSError, ValueError) as error:
-            raise InputError(
-                f"there is no dask scheduler with workers at {scheduler!r} ({error}); expected the address of a "
-                "running one, such as tcp://127.0.0.1:8786"
-            ) from None
-        yield client
 
 
 def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None]) -> list[Outcome]:
@@ -171,15 +151,23 @@ def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None
 
     Workers only fill the cache, because they finish what they have begun even when the run that asked for it is dead.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import Client, KilledWorker, as_completed
     from distributed.client import FutureCancelledError
     from distributed.comm.core import CommClosedError
 
+    by_number = {task.number: task for task in tasks}
+    remote = [replace(task, target=None) for task in tasks]
     outcomes = []
     try:
-        with _cluster(scheduler) as client:
-            by_number = {task.number: task for task in tasks}
-            remote = [replace(task, target=None) for task in tasks]
+        with ExitStack() as stack:
+            try:
+                client = stack.enter_context(Client(scheduler, timeout=CONNECT_S))
+                client.wait_for_workers(1, timeout=CONNECT_S)
+            except (TimeoutError, OSError, ValueError) as error:
+                raise InputError(
+                    f"there is no dask scheduler with workers at {scheduler!r} ({error}); expected the address of a "
+                    "running one, such as tcp://127.0.0.1:8786"
+                ) from None
             for future in as_completed(client.map(Task.run, remote, pure=False)):
                 outcome = future.result()
                 placed = by_number[outcome.number].run()  # from the cache, unless it was pruned in between
