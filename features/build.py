@@ -4,12 +4,12 @@ A task is given numbers and paths, never arrays, and makes its shard a chunk at 
 many clips there are.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -18,9 +18,6 @@ from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
 from features.store.shard import Checksum, write_shard
 from features.store.writer import StoreWriter
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 CONNECT_S = 10
 """How long to wait for a scheduler to answer."""
@@ -60,26 +57,18 @@ class Task:
 
     def run(self) -> Outcome:
         """Take the shard from the cache, where another run may have put it by now, or make it."""
-        return self.reuse() or Outcome(self.number, self.stop - self.start, self._add(), reused=False)
+        return self.reuse() or self._make()
 
-    def _add(self) -> Checksum:
+    def _make(self) -> Outcome:
         def write(file: Any) -> Checksum:
             return write_shard(file, self.make(self.start, self.stop), self.layout)
 
-        return self.cache.add(self.key, self.target, write)
+        checksum = self.cache.add(self.key, self.target, write)
+        return Outcome(self.number, self.stop - self.start, checksum, reused=False)
 
 
 def tasks_of(store: StoreWriter, keys: Sequence[str], cache: ShardCache, make: Make) -> list[Task]:
-    """One task for each shard of a store.
-
-    Parameters
-    ----------
-    store : StoreWriter
-    keys : sequence of str
-        Name of each shard in the cache, by everything that decides its bytes.
-    cache : ShardCache
-    make : Make
-    """
+    """One task for each shard of a store; ``keys`` name the shards in the cache."""
     everywhere = replace(cache, folder=cache.folder.absolute())
     return [
         Task(number, start, stop, key, store.shard_path(number).absolute(), everywhere, store.layout, make)
@@ -95,13 +84,12 @@ def fill(
     scheduler: str | None = None,
     advance: Callable[[int], None] = lambda clips: None,
 ) -> list[Outcome]:
-    """Fill a store and finalize it.
+    """Run the tasks that a store still lacks, and finalize it.
 
     Parameters
     ----------
-    store : StoreWriter
-    tasks : list of Task
-        One for each shard.
+    store, tasks
+        ``tasks`` may leave out shards that were added already.
     workers : int
         Threads; the result does not depend on it.
     scheduler : str, optional
@@ -112,7 +100,7 @@ def fill(
     Returns
     -------
     list of Outcome
-        One for each shard, in order.
+        One for each task, in order of shards.
 
     Raises
     ------
@@ -136,7 +124,6 @@ def fill(
 def _in_threads(tasks: list[Task], workers: int, advance: Callable[[int], None]) -> list[Outcome]:
     """Run tasks on threads; when one fails the others end first, so that none writes later."""
     from dask.base import compute
-    from dask.callbacks import Callback
     from dask.delayed import delayed
     from dask.threaded import get  # by its name, "threads", dask would import distributed first
 
@@ -146,33 +133,17 @@ def _in_threads(tasks: list[Task], workers: int, advance: Callable[[int], None])
         if failures:
             return None
         try:
-            return task.run()
+            outcome = task.run()
+            advance(outcome.clips)
+            return outcome
         except BaseException as error:
             failures.append(error)
             return None
 
-    with Callback(posttask=lambda key, outcome, *_: advance(outcome.clips if outcome else 0)):
-        lazy = [delayed(guarded, pure=False)(task) for task in tasks]
-        outcomes = compute(*lazy, scheduler=get, num_workers=workers)
+    outcomes = compute(*[delayed(guarded, pure=False)(task) for task in tasks], scheduler=get, num_workers=workers)
     if failures:
         raise failures[0]
     return list(outcomes)
-
-
-@contextmanager
-def _cluster(scheduler: str) -> "Iterator[Client]":
-    from distributed import Client
-
-    with ExitStack() as stack:
-        try:
-            client = stack.enter_context(Client(scheduler, timeout=CONNECT_S))
-            client.wait_for_workers(1, timeout=CONNECT_S)
-        except (TimeoutError, OSError, ValueError) as error:
-            raise InputError(
-                f"there is no dask scheduler with workers at {scheduler!r} ({error}); expected the address of a "
-                "running one, such as tcp://127.0.0.1:8786"
-            ) from None
-        yield client
 
 
 def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None]) -> list[Outcome]:
@@ -180,15 +151,23 @@ def _on_cluster(tasks: list[Task], scheduler: str, advance: Callable[[int], None
 
     Workers only fill the cache, because they finish what they have begun even when the run that asked for it is dead.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import Client, KilledWorker, as_completed
     from distributed.client import FutureCancelledError
     from distributed.comm.core import CommClosedError
 
+    by_number = {task.number: task for task in tasks}
+    remote = [replace(task, target=None) for task in tasks]
     outcomes = []
     try:
-        with _cluster(scheduler) as client:
-            by_number = {task.number: task for task in tasks}
-            remote = [replace(task, target=None) for task in tasks]
+        with ExitStack() as stack:
+            try:
+                client = stack.enter_context(Client(scheduler, timeout=CONNECT_S))
+                client.wait_for_workers(1, timeout=CONNECT_S)
+            except (TimeoutError, OSError, ValueError) as error:
+                raise InputError(
+                    f"there is no dask scheduler with workers at {scheduler!r} ({error}); expected the address of a "
+                    "running one, such as tcp://127.0.0.1:8786"
+                ) from None
             for future in as_completed(client.map(Task.run, remote, pure=False)):
                 outcome = future.result()
                 placed = by_number[outcome.number].run()  # from the cache, unless it was pruned in between

@@ -1,8 +1,6 @@
-"""What every clip of the corpus is: its length, its sample rate and its label.
+"""The contract: length, sample rate and label of every clip. Nothing here reads, cuts or transforms one."""
 
-The numbers of the data contract live here and nothing else does; reading, cutting and transforming clips is done
-elsewhere.
-"""
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +12,25 @@ WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", 
 """The twelve labels; a label's number is its position here."""
 
 
+@dataclass(frozen=True)
+class Recording:
+    """One clip of a corpus, as every source gives it."""
+
+    clip: NDArray[np.float32]
+    """Shape (8000,), in [-1, 1] at 8 kHz."""
+    word: str
+    """One of :data:`WORDS`."""
+    group: str
+    """The speaker; for silence, the noise it was cut from. Clips of one group go into one set."""
+
+
 def word_counts(labels: NDArray[np.int8]) -> dict[str, int]:
-    """Count the clips of each word.
+    """Count the clips of each word: every word of :data:`WORDS`, in that order.
 
     Parameters
     ----------
     labels : int8 array, shape (clips,)
         Positions in :data:`WORDS`.
-
-    Returns
-    -------
-    dict
-        Word to number of clips, every word present, in label order.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The one error that is a user's to mend."""
+"""The one error that the user can fix."""
 
 
 class InputError(Exception):

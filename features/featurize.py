@@ -53,13 +53,7 @@ class FeatureMaker:
 
 @lru_cache(maxsize=1)
 def _open_waveforms(path: Path, digest: str) -> WaveformStore:
-    """Open a waveform store once for all tasks of a process.
-
-    Raises
-    ------
-    InputError
-        If it holds other clips than those that the digest was taken of.
-    """
+    """Open a waveform store once for all tasks of a process, if it holds the clips that the digest was taken of."""
     store = WaveformStore.open(path)
     if store.attributes["digest"] != digest:
         raise InputError(f"{path} was made anew while its features were being computed; run this again")
@@ -104,25 +98,7 @@ def featurize(
     scheduler: str | None = None,
     advance: Callable[[int], None] = lambda clips: None,
 ) -> list[Outcome]:
-    """Compute the features of a whole set.
-
-    Parameters
-    ----------
-    waveforms : Path
-        A :class:`~features.store.reader.WaveformStore`.
-    target : Path
-        Where a :class:`~features.store.reader.FeatureStore` is made; nothing may stand there.
-    spec : FeatureSpec
-    layout : StoreSpec
-    cache : ShardCache
-        Where finished shards are found and kept.
-    workers, scheduler, advance
-        As :func:`features.build.fill` takes them.
-
-    Returns
-    -------
-    list of Outcome
-        One for each shard, in order.
+    """Compute the features of a waveform store into a new feature store, with :func:`features.build.fill`.
 
     Raises
     ------
@@ -131,17 +107,6 @@ def featurize(
     """
     store, tasks = begin(WaveformStore.open(waveforms), target, spec, layout, current_version(), cache)
     return fill(store, tasks, workers=workers, scheduler=scheduler, advance=advance)
-
-
-def read_waveforms(store: WaveformStore, start: int, stop: int) -> NDArray[np.float32]:
-    """Read clips ``start`` to ``stop``, float32 (clips, 8000), checking every shard they lie in.
-
-    Raises
-    ------
-    InputError
-        If a shard is not what was written.
-    """
-    return np.concatenate(list(waveform_pieces(store, start, stop)))
 
 
 def waveform_pieces(store: WaveformStore, start: int, stop: int) -> Iterator[NDArray[np.float32]]:

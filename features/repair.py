@@ -18,9 +18,8 @@ from features.featurize import attributes_of, begin
 from features.fingerprint import Version
 from features.sources.npz import open_source
 from features.spectrogram import FeatureSpec
-from features.split.division import divide_source
+from features.split.division import divide_source, write_set
 from features.split.sets import SETS, SplitSpec
-from features.split.write import write_set
 from features.store.cache import ShardCache, link
 from features.store.layout import FEATURES, StoreSpec
 from features.store.manifest import NAME as MANIFEST
@@ -116,12 +115,12 @@ def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable
         _replacing(path) as (anew, changed),
     ):
         made = _parsed(path, _attributes(path), _Split)
-        divided = divide_source(npz, source, made.split, advance)
-        if divided.fingerprint_of(path.stem) != made.digest:
+        division = divide_source(source, made.split, advance)
+        if division.fingerprint_of(path.stem) != made.digest:
             raise InputError(
                 f"{npz} holds other clips than {path} was split from; expected the same, so run dvc repro instead"
             )
-        write_set(anew, path.stem, source, divided, made.split, cache, workers=1)
+        write_set(anew, path.stem, source, division, cache, workers=1)
     return changed
 
 

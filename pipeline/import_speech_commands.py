@@ -3,18 +3,17 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from features.corpus import CLIP_SAMPLES, WORDS
+from features.corpus import CLIP_SAMPLES, WORDS, Recording
 from features.errors import InputError
 from features.sources.npz_writer import write_npz
 from features.sources.speech_commands import read_recordings
 from features.store.publish import publish, refuse_existing
-from pipeline.shell.progress import Advance, progress
+from pipeline.shell.progress import progress
 from pipeline.shell.stage import run, say, warn, warn_waiting
 
 
@@ -24,10 +23,10 @@ def main(
     force: Annotated[bool, typer.Option("--force", help="Replace OUT.npz if it is a file.")] = False,
 ) -> None:
     """Write the clips of SOURCE to OUT.npz: 8 kHz, one second, twelve labels, sorted by word, speakers named."""
-    words: list[str] = []
-    groups: list[str] = []
     if out.exists() and source.exists() and out.samefile(source):
         raise InputError(f"{out} is the source itself; expected another file to write, so choose another name")
+    words: list[str] = []
+    groups: list[str] = []
     with publish(out, guard=partial(refuse_existing, force=force), waiting=warn_waiting) as (aside,):
         samples = aside.with_name("samples")
         with open(samples, "wb") as unsorted, progress("importing", None) as advance:
@@ -38,22 +37,17 @@ def main(
                 advance(1)
         if not words:
             raise InputError(f"{source} holds no <word>/<name>.wav files; expected Speech Commands, packed or unpacked")
-        order = np.argsort(words, kind="stable")
-        with progress("writing", len(words)) as advance:
-            write_npz(
-                aside, len(words), _in_order(samples, order, advance), np.take(words, order), np.take(groups, order)
-            )
+        with open(samples, "rb") as unsorted, progress("writing", len(words)) as advance:
+            write_npz(aside, len(words), _sorted_by_word(unsorted, words, groups), advance=advance)
     counts = ", ".join(f"{word} {words.count(word)}" for word in WORDS)
     say(f"import: {len(words)} clips by {len(set(groups))} speakers or stretches of noise ({counts}) -> {out}")
 
 
-def _in_order(path: Path, order: NDArray[np.int64], advance: Advance) -> Iterator[NDArray[np.float32]]:
-    clip_bytes = 4 * CLIP_SAMPLES
-    with open(path, "rb") as samples:
-        for row in order:
-            samples.seek(int(row) * clip_bytes)
-            yield np.frombuffer(samples.read(clip_bytes), "<f4")[np.newaxis]
-            advance(1)
+def _sorted_by_word(samples: IO[bytes], words: list[str], groups: list[str]) -> Iterator[Recording]:
+    """Read clips from where they were spooled, one at a time."""
+    for row in sorted(range(len(words)), key=words.__getitem__):
+        samples.seek(row * 4 * CLIP_SAMPLES)
+        yield Recording(np.fromfile(samples, "<f4", CLIP_SAMPLES), words[row], groups[row])
 
 
 if __name__ == "__main__":

@@ -5,16 +5,12 @@ A file that the same settings and code made, and that is intact, stays as it is.
 
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from features.errors import InputError
-from features.sources.demo_corpus import SynthesizeSpec, synthesize
-from features.sources.espeak import open_voice
+from features.sources.demo_corpus import SynthesizeSpec, clips_per_word, synthesize
 from features.sources.npz_writer import maker_of, write_npz
 from features.store.publish import publish, refuse_foreign
 from pipeline.shell.params import read_section, refuse_edited_settings
@@ -29,7 +25,6 @@ CODE = (
     "features.corpus",
     "features.sources.demo_corpus",
     "features.sources.espeak",
-    "features.sources.noise",
     "features.sources.npz_writer",
     "pipeline.synthesize",
 )
@@ -46,7 +41,7 @@ def refuse_own_file(output: Path) -> None:
         If the path holds anything else, such as a user's own npz.
     """
     refuse_foreign(output)
-    if output.exists() and not (maker_of(output) or "").startswith(MAKER):
+    if output.exists() and not maker_of(output).startswith(MAKER):
         raise InputError(
             f"{output} is not the demo corpus that this stage wrote, so it stays as it is; expected your own npz under "
             "another path, so move it and set data.npz to its new path in params.yaml"
@@ -71,26 +66,14 @@ def main() -> None:
         refuse_edited_settings({"synthesize": spec})
         say(f"synthesize: {OUTPUT} is up to date")
         return
-    words: list[str] = []
-    speakers: list[str] = []
     with (
-        open_voice() as voice,
         publish(OUTPUT, guard=refuse_own_file, waiting=warn_waiting) as (aside,),
         progress("speaking", spec.clips) as advance,
     ):
-
-        def blocks() -> Iterator[NDArray[np.float32]]:
-            for clip, word, speaker in synthesize(spec, voice):
-                words.append(word)
-                speakers.append(speaker)
-                advance(1)
-                yield clip[np.newaxis]
-
-        write_npz(aside, spec.clips, blocks(), words, speakers, maker=maker)
+        write_npz(aside, spec.clips, synthesize(spec), maker=maker, advance=advance)
         refuse_edited_settings({"synthesize": spec})
         refuse_edited_code()
-    voices = {speaker for word, speaker in zip(words, speakers, strict=True) if word != "silence"}
-    say(f"synthesize: {spec.clips} clips by {len(voices)} speakers -> {OUTPUT}")
+    say(f"synthesize: {spec.clips} clips by {max(clips_per_word(spec.clips).values())} speakers -> {OUTPUT}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 ``tarfile`` alone is too lenient in two ways. Its own decompression (modes ``r|gz`` and the like) stops at the tar's end
 mark and never compares gzip's checksum. And it takes a damaged header for the end of the archive
-(python/cpython#120740). Here Python's decompressors read to the end, and a damaged header is an error.
+(python/cpython#120740). Here Python's decompressors read to the end, and nothing but zeros may follow where ``tarfile``
+stops.
 """
 
 import bz2
@@ -12,7 +13,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from features.errors import InputError
 
@@ -26,19 +27,6 @@ UNREADABLE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, ValueError
 """What decompressors and ``tarfile`` raise for damage, besides an ``OSError`` without a number."""
 
 
-class _StrictHeader(tarfile.TarInfo):
-    """A header that ends the archive only if it is an end mark."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(tarfile_)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"{error} at byte {tarfile_.offset:,}") from None
-
-
 def read_archive(
     source: Path, wanted: Callable[[tarfile.TarInfo], bool], warn: Callable[[str], None] = lambda line: None
 ) -> Iterator[tuple[str, bytes]]:
@@ -46,24 +34,22 @@ def read_archive(
 
     Parameters
     ----------
-    source : Path
+    source
         A ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz``, recognised by its first bytes.
-    wanted : callable
+    wanted
         Returns whether to read a regular file.
-    warn : callable
+    warn
         Called with a sentence if the archive has no checksum of its contents.
 
     Yields
     ------
-    name : str
-        From the archive; do not trust it as a path.
-    content : bytes
+    name, content
+        Do not trust the name as a path.
 
     Raises
     ------
     InputError
-        If the archive is damaged, ends before its end mark, or holds something after it. Damage to a file may show only
-        after the last one was yielded.
+        If the archive is damaged. That may show only after the last file was yielded.
     """
     with source.open("rb") as file:
         start = file.read(XZ_CHECK + 1)
@@ -71,7 +57,7 @@ def read_archive(
     if opener is open or (start.startswith(XZ) and not start[XZ_CHECK] & 0x0F):
         warn(f"{source} carries no checksum, so damage to the sound in it cannot be found")
     try:
-        with opener(source, "rb") as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictHeader) as archive:
+        with opener(source, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member it has passed
                 if member.isfile() and wanted(member):
@@ -94,7 +80,7 @@ def _finish(archive: tarfile.TarFile) -> None:
     zeros = 0
     while block := archive.fileobj.read(READ_BYTES):
         if block.count(0) != len(block):
-            raise tarfile.ReadError("data follows its end mark")
+            raise tarfile.ReadError("it has a damaged header, or data after its end mark")
         zeros += len(block)
     if zeros < tarfile.BLOCKSIZE:
         raise tarfile.ReadError("it ends before its end mark")

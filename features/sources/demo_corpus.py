@@ -12,8 +12,7 @@ import soxr
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
-from features.sources import noise
+from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS, Recording
 from features.sources.espeak import Speaker, Voice, human_variants
 
 ACCENTS = (
@@ -33,11 +32,9 @@ LOUDNESS_DB = (-26.0, -8.0)
 SIGNAL_TO_NOISE_DB = (20.0, 45.0)
 ONSET_SPREAD = 600
 """How far, in samples, a word may lie from the middle of its clip."""
+LOWEST_NOISE_HZ = 20
 BACKGROUND_DB = (-60.0, -20.0)
 """Range of the root mean square of a clip of ``silence``."""
-
-Utterance = tuple[NDArray[np.float32], str, str]
-"""A clip, its word and its group."""
 
 
 class SynthesizeSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,7 +79,6 @@ def place(
         The word at 8 kHz. An end that does not fit into a clip is cut off.
     background : float32 array, shape (8000,)
         Noise with a root mean square of 1.
-    rng : numpy.random.Generator
 
     Returns
     -------
@@ -100,44 +96,44 @@ def place(
     return np.clip(clip, -1, 1, dtype=np.float32)
 
 
+def noise(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw background noise, from hiss to rumble: power falls by 0 to 6 dB an octave.
+
+    Returns
+    -------
+    float32 array, shape (8000,)
+        With a root mean square of 1.
+    """
+    frequency = np.fft.rfftfreq(CLIP_SAMPLES, 1 / SAMPLE_RATE_HZ)
+    amplitude = np.maximum(frequency, LOWEST_NOISE_HZ) ** -rng.uniform(0, 1)
+    phase = rng.uniform(0, 2 * np.pi, frequency.size)
+    samples = np.fft.irfft(amplitude * np.exp(1j * phase), CLIP_SAMPLES)
+    return (samples / np.sqrt(np.mean(np.square(samples)))).astype(np.float32)
+
+
 def trim(speech: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cut off both ends where they are quieter than a hundredth of the peak."""
     loud = np.flatnonzero(np.abs(speech) > 0.01 * np.abs(speech).max(initial=0))
     return speech[loud[0] : loud[-1] + 1] if loud.size else speech[:0]
 
 
-def synthesize(spec: SynthesizeSpec, voice: Voice) -> Iterator[Utterance]:
+def synthesize(spec: SynthesizeSpec) -> Iterator[Recording]:
     """Speak the corpus, clip by clip, sorted by word.
 
-    Every speaker says each of the ten words at most once, and one other word.
-
-    Parameters
-    ----------
-    spec : SynthesizeSpec
-    voice : Voice
-        A synthesiser that has not spoken yet: its sound depends a little on what it said before.
-
-    Yields
-    ------
-    clip : float32 array, shape (8000,)
-        In [-1, 1] at 8 kHz.
-    word : str
-        One of the twelve labels.
-    group : str
-        The speaker; for ``silence``, a name of the clip's own.
+    Every speaker says each of the ten words at most once, and one other word. Each clip of ``silence`` is a group.
     """
+    voice = Voice()
     counts = clips_per_word(spec.clips)
     speakers = draw_speakers(max(counts.values()), np.random.default_rng(spec.seed))
     for number, word in sorted(enumerate(WORDS), key=lambda item: item[1]):
         for take in range(counts[word]):
             rng = np.random.default_rng([spec.seed, number, take])
-            kind = noise.KINDS[rng.integers(len(noise.KINDS))]
-            background = kind(rng)
+            background = noise(rng)
             if word == "silence":
                 level = 10 ** (rng.uniform(*BACKGROUND_DB) / 20)
-                yield np.clip(background * level, -1, 1), word, f"{kind.__name__}-{take}"
+                yield Recording(np.clip(background * level, -1, 1), word, f"noise-{take}")
                 continue
             said = str(rng.choice(OTHER_WORDS)) if word == "unknown" else word
             spoken = voice.say(said, speakers[take])
             speech = trim(soxr.resample(spoken, voice.sample_rate_hz, SAMPLE_RATE_HZ))
-            yield place(speech, background, rng), word, speakers[take].name
+            yield Recording(place(speech, background, rng), word, speakers[take].name)

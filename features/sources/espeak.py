@@ -6,8 +6,6 @@ The library and its voices come from the ``espeakng-loader`` package. The C inte
 
 import ctypes
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +52,26 @@ def human_variants() -> list[str]:
 
 
 class Voice:
-    """The running synthesiser, one in a process; made by :func:`open_voice`."""
+    """The synthesiser, started anew. It is one in a process, and its sound depends a little on what it said before.
 
-    def __init__(self, library: ctypes.CDLL, sample_rate_hz: int) -> None:
+    Examples
+    --------
+    >>> voice = Voice()
+    >>> samples = voice.say("yes", Speaker("en-us", "f1", 50, 150))
+    >>> voice.sample_rate_hz
+    22050
+    """
+
+    def __init__(self) -> None:
+        library = ctypes.CDLL(espeakng_loader.get_library_path())
+        library.espeak_Synth.argtypes = [
+            ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
+            ctypes.c_void_p, ctypes.c_void_p,
+        ]  # fmt: skip
+        self.sample_rate_hz = library.espeak_Initialize(SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
+        if self.sample_rate_hz <= 0:
+            raise RuntimeError(f"espeak-ng did not start (its status is {self.sample_rate_hz})")
         self._library = library
-        self.sample_rate_hz = sample_rate_hz
         self._spoken = bytearray()
         self._callback = CALLBACK(self._receive)  # kept: the library calls it for as long as it runs
         library.espeak_SetSynthCallback(self._callback)
@@ -92,28 +105,3 @@ class Voice:
         if status:
             raise RuntimeError(f"espeak-ng could not say {text!r} as {speaker.name} (its status is {status})")
         return np.frombuffer(bytes(self._spoken), np.int16).astype(np.float32) / 32768
-
-
-@contextmanager
-def open_voice() -> Iterator[Voice]:
-    """Start the synthesiser for the length of a ``with`` block.
-
-    Examples
-    --------
-    >>> with open_voice() as voice:
-    ...     samples = voice.say("yes", Speaker("en-us", "f1", 50, 150))
-    >>> voice.sample_rate_hz
-    22050
-    """
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    library.espeak_Synth.argtypes = [
-        ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
-        ctypes.c_void_p, ctypes.c_void_p,
-    ]  # fmt: skip
-    sample_rate_hz = library.espeak_Initialize(SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
-    if sample_rate_hz <= 0:
-        raise RuntimeError(f"espeak-ng did not start (its status is {sample_rate_hz})")
-    try:
-        yield Voice(library, sample_rate_hz)
-    finally:
-        library.espeak_Terminate()

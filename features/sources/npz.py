@@ -29,7 +29,6 @@ from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
 from features.errors import InputError
 
 BLOCK_CLIPS = 512
-COPY_BYTES = 1 << 22
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -60,8 +59,8 @@ class Source:
     _start: int
     """Position of the first sample in it, in bytes."""
     _dtype: np.dtype[Any]
-    _header_crc: int
-    """CRC-32 of the npy header before the samples; the zip's checksum covers both."""
+    _header: bytes
+    """The npy header before the samples; the zip's checksum covers both."""
     _crc: int
     _state: tuple[int, ...]
 
@@ -76,6 +75,11 @@ class Source:
         return _state_of(self.path.stat()) == self._state
 
     @property
+    def changed(self) -> InputError:
+        """The error for a file that was written to while it was being split."""
+        return InputError(f"{self.path} changed while it was being split; run this again when no program writes to it")
+
+    @property
     def warnings(self) -> list[str]:
         """Conversions that reading makes, in words."""
         if self._dtype.kind == "i":
@@ -85,11 +89,7 @@ class Source:
         return []
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Read clips by row, in the order asked for. Safe in several threads at once.
-
-        Parameters
-        ----------
-        rows : int64 array, shape (k,)
+        """Read clips by row, int64 of shape (k,), in the order asked for. Safe in several threads at once.
 
         Returns
         -------
@@ -120,7 +120,7 @@ class Source:
         InputError
             If the file has been cut short; after the last block, if the bytes are not those that were written.
         """
-        crc = self._header_crc
+        crc = zlib.crc32(self._header)
         for start in range(0, self.clips, BLOCK_CLIPS):
             raw = np.empty((min(BLOCK_CLIPS, self.clips - start), CLIP_SAMPLES), self._dtype)
             self._read_into(raw, start)
@@ -132,10 +132,7 @@ class Source:
     def _read_into(self, clips: NDArray[Any], row: int) -> None:
         position = self._start + row * CLIP_SAMPLES * clips.itemsize
         if os.preadv(self._file.fileno(), [clips.data], position) != clips.nbytes:
-            raise InputError(
-                f"{self.path} ends before its samples do, which it did not when it was opened; run this again when no "
-                "program writes to it"
-            )
+            raise self.changed
 
 
 @contextmanager
@@ -144,16 +141,12 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
 
     Parameters
     ----------
-    path : Path
+    path
         A zip with ``wav_vals`` (clips, 8000), float32 in [-1, 1]; ``label_vals`` text, (clips, 1) or (clips,); and,
         if it knows the speakers, ``group_vals`` text of the same shape. Stored or compressed. int16 samples are
         divided by 32768 and float64 samples in [-1, 1] rounded; ``warnings`` of the result say so.
-    inflated : Path
+    inflated
         Scratch file to write if ``wav_vals`` is compressed; as large as the samples, and the caller's to remove.
-
-    Yields
-    ------
-    Source
 
     Raises
     ------
@@ -169,20 +162,20 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
             info = _member(archive, path, "wav_vals")
             with archive.open(info) as member:
                 start = file.tell()  # opening a member leaves the file at its first byte
-                shape, fortran_order, dtype = _read_header(path, "wav_vals", member)
-                header_bytes = member.tell()
+                if info.compress_type != zipfile.ZIP_STORED:
+                    with open(inflated, "wb") as out:
+                        shutil.copyfileobj(member, out)
+                    file, start = stack.enter_context(open(inflated, "rb")), 0
+            file.seek(start)
+            shape, fortran_order, dtype = _read_header(path, "wav_vals", file)
+            header = os.pread(file.fileno(), file.tell() - start, start)
             _check_samples(path, shape, fortran_order, dtype)
-            if info.file_size != header_bytes + shape[0] * CLIP_SAMPLES * dtype.itemsize:
+            if info.file_size != len(header) + shape[0] * CLIP_SAMPLES * dtype.itemsize:
                 raise _damaged(path, f"wav_vals has {info.file_size} bytes, too few or too many for its shape {shape}")
             labels = encode_labels(path, _read_text(archive, path, "label_vals", shape[0]))
             has_groups = "group_vals.npy" in archive.namelist()
             groups = _read_text(archive, path, "group_vals", shape[0]) if has_groups else None
-            if info.compress_type != zipfile.ZIP_STORED:
-                with archive.open(info) as member, open(inflated, "wb") as out:
-                    shutil.copyfileobj(member, out, COPY_BYTES)
-                file, start = stack.enter_context(open(inflated, "rb")), 0
-            header_crc = zlib.crc32(os.pread(file.fileno(), header_bytes, start))
-        yield Source(path, labels, groups, file, start + header_bytes, dtype, header_crc, info.CRC, state)
+        yield Source(path, labels, groups, file, start + len(header), dtype, header, info.CRC, state)
 
 
 def encode_labels(path: Path, words: NDArray[np.str_]) -> NDArray[np.int8]:
@@ -191,7 +184,7 @@ def encode_labels(path: Path, words: NDArray[np.str_]) -> NDArray[np.int8]:
     Raises
     ------
     InputError
-        If a word is not among the twelve; names such words, how often and in which rows they occur.
+        If a word is not among the twelve. It names each such word, how often and in which rows it occurs.
     """
     found, number = np.unique(words, return_inverse=True)
     strange = np.flatnonzero(~np.isin(found, WORDS))

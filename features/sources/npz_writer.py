@@ -1,72 +1,70 @@
-"""Writing an npz of clips as they come, and recognising a file that this module wrote."""
+"""Writing recordings to an npz in the schema of the reference file."""
 
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from features.corpus import CLIP_SAMPLES
+from features.corpus import CLIP_SAMPLES, Recording
 
 
 def write_npz(
     path: Path,
     clips: int,
-    blocks: Iterable[NDArray[np.float32]],
-    words: Iterable[str],
-    groups: Iterable[str],
+    recordings: Iterable[Recording],
     *,
     maker: str = "",
+    advance: Callable[[int], None] = lambda clips: None,
 ) -> None:
-    """Write an npz of clips; only one block is in memory at a time.
+    """Write an npz; only one clip is in memory at a time. Equal input gives equal bytes.
 
-    Members are stored, not compressed, so that clips can be read where they lie. Equal input gives equal bytes.
+    Members are stored, not compressed, so that clips can be read where they lie.
 
     Parameters
     ----------
-    path : Path
+    path
         File to write.
     clips : int
-        How many clips the blocks hold in all.
-    blocks : iterable of float32 arrays, shape (any, 8000)
-        Samples in [-1, 1].
-    words, groups : iterables of str
-        One a clip; read only after the last block.
+        How many recordings there are; the samples' header, which comes first, says so.
     maker : str
         Recorded in the zip's comment with a checksum of its directory, for :func:`maker_of`.
+    advance : callable
+        Told 1 after each clip.
 
     Raises
     ------
     ValueError
-        If the blocks hold more or fewer clips than promised.
+        If there are more or fewer recordings.
     """
+    words, groups = [], []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         with archive.open(zipfile.ZipInfo("wav_vals.npy"), "w", force_zip64=True) as member:
             header = {"descr": "<f4", "fortran_order": False, "shape": (clips, CLIP_SAMPLES)}
             np.lib.format.write_array_header_1_0(member, header)
-            written = 0
-            for block in blocks:
-                member.write(np.ascontiguousarray(block, "<f4").data)
-                written += len(block)
-        if written != clips:
-            raise ValueError(f"promised {clips} clips, wrote {written}")
+            for recording in recordings:
+                member.write(np.ascontiguousarray(recording.clip, "<f4").data)
+                words.append(recording.word)
+                groups.append(recording.group)
+                advance(1)
+        if len(words) != clips:
+            raise ValueError(f"promised {clips} clips, wrote {len(words)}")
         for name, text in (("label_vals", words), ("group_vals", groups)):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
-                np.lib.format.write_array(member, np.array(list(text)).reshape(clips, 1), allow_pickle=False)
+                np.lib.format.write_array(member, np.array(text).reshape(clips, 1), allow_pickle=False)
         if maker:
             archive.comment = _signature(archive, maker)
 
 
-def maker_of(path: Path) -> str | None:
-    """The maker that :func:`write_npz` wrote a file for; None if another program wrote it, or has changed it since."""
+def maker_of(path: Path) -> str:
+    """The maker that :func:`write_npz` wrote a file for; empty if another program wrote it, or has changed it since."""
     try:
         with zipfile.ZipFile(path) as archive:
             maker = archive.comment.rpartition(b" ")[0].decode()
-            return maker if archive.comment == _signature(archive, maker) else None
+            return maker if archive.comment == _signature(archive, maker) else ""
     except (OSError, ValueError, zipfile.BadZipFile):
-        return None
+        return ""
 
 
 def _signature(archive: zipfile.ZipFile, maker: str) -> bytes:

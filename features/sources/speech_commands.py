@@ -9,7 +9,6 @@ names inside an archive are parsed, never opened as paths.
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tarfile import TarInfo
 
@@ -18,7 +17,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
+from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS, Recording
 from features.errors import InputError
 from features.sources.archive import read_archive
 
@@ -30,17 +29,6 @@ LARGEST_FILE_BYTES = 64 << 20
 SPEAKER = re.compile(r"(?:[a-z]+_)?([0-9a-f]+)_nohash_\d+")
 
 
-@dataclass(frozen=True)
-class Recording:
-    """One clip of the corpus."""
-
-    clip: NDArray[np.float32]
-    """Shape (8000,), in [-1, 1] at 8 kHz."""
-    word: str
-    group: str
-    """The speaker; for silence, the stretch of noise it was cut from."""
-
-
 def label_of(folder: str) -> str:
     """The label of a folder's clips.
 
@@ -50,8 +38,6 @@ def label_of(folder: str) -> str:
     ('yes', 'unknown', 'silence')
     """
     name = folder.strip("_")
-    if folder == NOISE_FOLDER:
-        return "silence"
     return name if name in WORDS else "unknown"
 
 
@@ -103,14 +89,9 @@ def decode(name: str, content: bytes) -> NDArray[np.float32]:
 
 
 def read_recordings(source: Path, warn: Callable[[str], None] = lambda line: None) -> Iterator[Recording]:
-    """Read every clip of a Speech Commands archive, in its order, or folder, in the order of names.
+    """Read every clip of a Speech Commands archive, in its order, or of a folder, in the order of names.
 
-    Parameters
-    ----------
-    source : Path
-        A ``.tar.gz`` archive (or ``.tar``, ``.tar.bz2``, ``.tar.xz``), read as a stream, or a folder.
-    warn : callable
-        Called with a sentence if the archive has no checksum of its contents.
+    ``warn`` is called with a sentence if the archive has no checksum of its contents.
 
     Raises
     ------

@@ -1,57 +1,145 @@
-"""Dividing an npz: one pass over every clip, then the rows, labels and digests of each set. Writes no store."""
+"""Dividing an npz: one scan of every clip, then the rows of each set, then a waveform store of each set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.sources.npz import Source
-from features.split.scan import DIGEST_BYTES, Audit, examine
-from features.split.sets import Division, SplitSpec, divide, join_groups
+from features.build import Outcome, fill, tasks_of
+from features.corpus import WORDS
+from features.errors import InputError
+from features.fingerprint import settings_hash, shard_key, waveform_version
+from features.sources.npz import Source, listed
+from features.split.sets import SplitSpec, divide, join_groups
+from features.store.cache import ShardCache
+from features.store.layout import WAVEFORM_LAYOUT, shard_ranges
+from features.store.writer import ClipColumns, create_waveform_store
+
+DIGEST_BYTES = 16
+SCALED_PEAK = 4.0
+"""Samples in [-1, 1] may overshoot a little after resampling; beyond this they were never scaled to it."""
 
 
 @dataclass(frozen=True)
-class Divided:
-    """What one pass over an npz found, and which rows go into which set."""
+class Division:
+    """Which rows of an npz make up each set, and what the scan of its clips found."""
 
-    audit: Audit
-    division: Division
+    spec: SplitSpec
+    rows: dict[str, NDArray[np.int64]]
+    """Rows of each of :data:`~features.split.sets.SETS`, in random order."""
     labels: NDArray[np.int8]
-    """Of every row of the npz, shape (clips,)."""
+    """Of every row, shape (clips,)."""
+    groups: NDArray[np.int64]
+    """Group number of every row, shape (clips,); a group lies in one set."""
+    digests: NDArray[np.void]
+    """BLAKE2b of every row's float32 samples, 16 raw bytes (``V16``), shape (clips,)."""
+    peaks: NDArray[np.float32]
+    """Largest absolute sample of every row, shape (clips,)."""
 
-    def digests_of(self, name: str) -> NDArray[np.uint8]:
-        """Digest of each clip of a set, uint8, shape (clips, 16)."""
-        return self.audit.digests[self.division.rows[name]].view(np.uint8).reshape(-1, DIGEST_BYTES)
-
-    def labels_of(self, name: str) -> NDArray[np.int8]:
-        """Label of each clip of a set, int8, shape (clips,)."""
-        return self.labels[self.division.rows[name]]
+    def columns_of(self, name: str) -> ClipColumns:
+        """Labels, rows and digests of the clips of a set."""
+        rows = self.rows[name]
+        return ClipColumns(self.labels[rows], rows, self.digests[rows].view(np.uint8).reshape(-1, DIGEST_BYTES))
 
     def fingerprint_of(self, name: str) -> str:
         """Hash of a set's waveforms, labels and rows: 32 hexadecimal digits."""
-        parts = (self.digests_of(name), self.labels_of(name), self.division.rows[name])
+        columns = self.columns_of(name)
+        parts = (columns.digests, columns.labels, columns.source_rows)
         return blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).hexdigest()
 
 
-def divide_source(npz: Path, source: Source, spec: SplitSpec, advance: Callable[[int], None]) -> Divided:
-    """Read every clip once and choose its set.
-
-    Parameters
-    ----------
-    npz : Path
-        The file to name in an error.
-    source : Source
-    spec : SplitSpec
-    advance : callable
-        Called with the number of clips of each block that was read.
+def divide_source(source: Source, spec: SplitSpec, advance: Callable[[int], None] = lambda clips: None) -> Division:
+    """Read every clip once and choose its set; ``advance`` is told the number of clips of each block.
 
     Raises
     ------
     InputError
-        If samples are not finite or not in [-1, 1], or too few clips of a word exist for every set to get one.
+        If samples are NaN, infinite or not scaled to [-1, 1], or a word has too few clips for every set to get one.
     """
-    audit = examine(npz, source.clips, source.blocks(), advance)
-    return Divided(audit, divide(source.labels, join_groups(source.groups, audit.digests), spec), source.labels)
+    digests = np.zeros(source.clips, f"V{DIGEST_BYTES}")
+    peaks = np.zeros(source.clips, np.float32)
+    for start, block in source.blocks():
+        peaks[start : start + len(block)] = np.abs(block).max(axis=1)  # NaN and infinity survive a maximum
+        digests[start : start + len(block)] = digests_of(block)
+        advance(len(block))
+    broken = np.flatnonzero(~np.isfinite(peaks))
+    if len(broken):
+        raise InputError(
+            f"{len(broken)} of {source.clips} clips in {source.path} hold NaN or infinite samples (rows "
+            f"{listed(broken)}); expected finite samples in [-1, 1], so repair or leave out these rows"
+        )
+    if peaks.max() > SCALED_PEAK:
+        raise InputError(
+            f"the samples in {source.path} reach {peaks.max():g} (row {peaks.argmax()}), so their scale is ambiguous; "
+            "expected [-1, 1], so divide them by the full scale they were recorded with (32768 for 16 bits)"
+        )
+    groups = join_groups(source.groups, digests)
+    return Division(spec, divide(source.labels, groups, spec), source.labels, groups, digests, peaks)
+
+
+def digests_of(clips: NDArray[np.float32]) -> NDArray[np.void]:
+    """Digest each clip: float32, shape (clips, 8000), to 16 raw bytes each (``V16``), shape (clips,)."""
+    digests = b"".join(blake2b(clip.data, digest_size=DIGEST_BYTES).digest() for clip in clips)
+    return np.frombuffer(digests, f"V{DIGEST_BYTES}")
+
+
+def count_duplicates(digests: NDArray[np.void], labels: NDArray[np.int8]) -> dict[str, int]:
+    """Count exact duplicates, as ``metrics/split.json`` lists them.
+
+    Returns
+    -------
+    dict
+        ``contents``: different clips that have copies; ``clips``: clips beyond the first of each content;
+        ``words_disagree``: contents whose copies have different words.
+
+    Examples
+    --------
+    >>> count_duplicates(np.array([b"a", b"b", b"a"], "V1"), np.array([0, 1, 2], np.int8))
+    {'contents': 1, 'clips': 1, 'words_disagree': 1}
+    """
+    _, content, copies = np.unique(digests, return_inverse=True, return_counts=True)
+    pairs = np.unique(content.reshape(-1).astype(np.int64) * len(WORDS) + labels) // len(WORDS)
+    words_each = np.bincount(pairs, minlength=len(copies))
+    return {
+        "contents": int((copies > 1).sum()),
+        "clips": int((copies - 1).sum()),
+        "words_disagree": int((words_each > 1).sum()),
+    }
+
+
+def write_set(
+    target: Path,
+    name: str,
+    source: Source,
+    division: Division,
+    cache: ShardCache,
+    *,
+    workers: int,
+    advance: Callable[[int], None] = lambda clips: None,
+) -> list[Outcome]:
+    """Write the waveform store of a set with :func:`features.build.fill`.
+
+    Raises
+    ------
+    InputError
+        If the source holds other samples than when it was divided.
+    """
+    columns = division.columns_of(name)
+    split = msgspec.to_builtins(division.spec)
+    store = create_waveform_store(target, columns, division.fingerprint_of(name), split)
+    settings = settings_hash(WAVEFORM_LAYOUT, waveform_version())
+
+    def read(start: int, stop: int) -> Iterator[NDArray[np.float32]]:
+        waves = source.read(columns.source_rows[start:stop])
+        # Otherwise a file that changes meanwhile would leave its samples in the cache, under the key of others.
+        if digests_of(waves).tobytes() != columns.digests[start:stop].tobytes():
+            raise source.changed
+        for first, end in shard_ranges(stop - start, WAVEFORM_LAYOUT.chunk_clips):
+            yield waves[first:end]
+
+    keys = [shard_key(settings, columns.digests[start:stop]) for start, stop in store.shards]
+    return fill(store, tasks_of(store, keys, cache, read), workers=workers, advance=advance)

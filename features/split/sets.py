@@ -1,6 +1,5 @@
 """Which clip goes to train, validation or test: arithmetic on labels and groups that opens no file."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -33,16 +32,6 @@ class SplitSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return 1 - self.test_fraction - self.validation_fraction, self.validation_fraction, self.test_fraction
 
 
-@dataclass(frozen=True)
-class Division:
-    """Which rows make up each of :data:`SETS`."""
-
-    rows: dict[str, NDArray[np.int64]]
-    """Rows of the source, in random order."""
-    groups: dict[str, int]
-    """How many groups each set holds."""
-
-
 def join_groups(speakers: NDArray[np.str_] | None, digests: NDArray[np.void]) -> NDArray[np.int64]:
     """Number the groups of clips that must stay together: same speaker, same content, or linked by a chain of both.
 
@@ -63,39 +52,37 @@ def join_groups(speakers: NDArray[np.str_] | None, digests: NDArray[np.void]) ->
     >>> join_groups(np.array(["ann", "bob", "cid"]), np.array([b"x", b"x", b"y"], "V1"))
     array([0, 0, 1])
     """
-    clips = len(digests)
-    contents, content = np.unique(digests, return_inverse=True)
-    if speakers is None:
-        _, first, number = np.unique(content, return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(first))[number.reshape(-1)].astype(np.int64)
-    names, speaker = np.unique(speakers, return_inverse=True)
-    if len(contents) == clips:  # no copy links two speakers
-        return speaker.reshape(-1).astype(np.int64)
-    from scipy.sparse import coo_array  # a quarter of what a split takes whose shards are in the cache
-    from scipy.sparse.csgraph import connected_components
-
-    links = coo_array(
-        (np.ones(clips, np.int8), (speaker.reshape(-1), len(names) + content.reshape(-1))),
-        shape=(len(names) + len(contents),) * 2,
-    )
-    _, component = connected_components(links, directed=False)
-    _, group = np.unique(component[speaker.reshape(-1)], return_inverse=True)
-    return group.reshape(-1).astype(np.int64)
+    _, content = np.unique(digests, return_inverse=True)
+    links, group = [content], np.arange(len(digests))
+    if speakers is not None:
+        _, group = np.unique(speakers, return_inverse=True)
+        links.append(group)
+    before = None
+    while before is None or (group != before).any():  # each round follows the chains by one link
+        before = group
+        for link in links:
+            lowest = np.full(link.max() + 1, len(digests))
+            np.minimum.at(lowest, link, group)
+            group = lowest[link]
+    return np.unique(group, return_inverse=True)[1].astype(np.int64)
 
 
 def target_counts(word_counts: NDArray[np.int64], fractions: tuple[float, ...]) -> NDArray[np.int64]:
     """How many clips of each word each set should get.
 
+    The first set takes what rounding leaves, and every set at least one clip of a word that has as many clips as there
+    are sets.
+
     Parameters
     ----------
     word_counts : int64 array, shape (words,)
     fractions : tuple of float
-        Share of each set; the first takes what rounding leaves.
+        Share of each set.
 
     Returns
     -------
     int64 array, shape (sets, words)
-        Sums to ``word_counts``. Every set gets at least one clip of a word that has as many clips as there are sets.
+        Sums to ``word_counts``.
 
     Examples
     --------
@@ -112,7 +99,7 @@ def target_counts(word_counts: NDArray[np.int64], fractions: tuple[float, ...]) 
     return wanted
 
 
-def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec) -> Division:
+def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec) -> dict[str, NDArray[np.int64]]:
     """Divide clips into train, validation and test sets.
 
     Whole groups are assigned, the largest first and otherwise in random order, each to the set whose word counts it
@@ -124,7 +111,11 @@ def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec)
     labels : int8 array, shape (clips,)
     groups : int64 array, shape (clips,)
         Group number of each clip, from 0; a group stays in one set.
-    spec : SplitSpec
+
+    Returns
+    -------
+    dict
+        Rows of each of :data:`SETS`, int64, in random order.
 
     Raises
     ------
@@ -154,20 +145,11 @@ def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec)
         missing[best] -= words
     _fill_gaps(group_words, chosen)
     set_of_clip = chosen[groups]
-    return Division(
-        rows={name: rng.permutation(np.flatnonzero(set_of_clip == number)) for number, name in enumerate(SETS)},
-        groups={name: int((chosen == number).sum()) for number, name in enumerate(SETS)},
-    )
+    return {name: rng.permutation(np.flatnonzero(set_of_clip == number)) for number, name in enumerate(SETS)}
 
 
 def _fill_gaps(group_words: NDArray[np.int64], chosen: NDArray[np.int64]) -> None:
-    """Give a set that lacks a word the smallest group with that word whose own set keeps all its words without it.
-
-    Raises
-    ------
-    InputError
-        If there is no such group.
-    """
+    """Give a set that lacks a word the smallest group with that word whose own set keeps all its words without it."""
     for number, name in enumerate(SETS):
         for word in np.flatnonzero(group_words.sum(axis=0)):
             if group_words[chosen == number, word].any():

@@ -70,13 +70,14 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
         open_source(npz, inflated) as source,
         progress("examining", source.clips) as advance,
     ):
-        divided = divide_source(npz, source, spec, advance)
+        division = divide_source(source, spec, advance)
+    columns = {name: division.columns_of(name) for name in names}
     return {
         name: Clips(
-            digest=divided.fingerprint_of(name),
-            digests=divided.digests_of(name),
-            labels=divided.labels_of(name),
-            source_rows=divided.division.rows[name],
+            digest=division.fingerprint_of(name),
+            digests=columns[name].digests,
+            labels=columns[name].labels,
+            source_rows=columns[name].source_rows,
             split=msgspec.to_builtins(spec),
         )
         for name in names

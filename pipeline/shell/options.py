@@ -32,14 +32,7 @@ DEFAULT_SIZE = "20GB"
 
 
 def shard_cache(folder: Path | None, store: Path | None = None) -> ShardCache:
-    """Open the cache in a folder, by default ``.cache/features`` of the project.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        What the user chose.
-    store : Path, optional
-        A store, whose project is used in place of the one around the current folder.
+    """Open the cache in a folder, by default ``.cache/features`` of the project around a store or the current folder.
 
     Raises
     ------

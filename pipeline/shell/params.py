@@ -26,14 +26,7 @@ class DataSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def read_section(dotted: str, spec: type[Spec]) -> Spec:
-    """Parse one section of params.yaml; the contents of other sections do not matter.
-
-    Parameters
-    ----------
-    dotted : str
-        The section's name, such as ``train`` or ``models.base``.
-    spec : type
-        What to parse it into.
+    """Parse one section of params.yaml, such as ``train`` or ``models.base``; other sections do not matter.
 
     Raises
     ------
@@ -58,16 +51,9 @@ def read_section(dotted: str, spec: type[Spec]) -> Spec:
 
 
 def read_variant(dotted: str, specs: Mapping[str, type[Struct]], default: str) -> Struct:
-    """Parse one section of params.yaml whose tag says what it is parsed into.
+    """Parse one section of params.yaml whose tag names one of ``specs``; all specs have the same ``tag_field``.
 
-    Parameters
-    ----------
-    dotted : str
-        The section's name, such as ``models.base``.
-    specs : dict
-        What to parse it into, for each value of the tag; all have the same ``tag_field``.
-    default : str
-        The tag of a section without one.
+    A section without a tag is parsed as ``default``.
 
     Raises
     ------
@@ -83,19 +69,9 @@ def read_variant(dotted: str, specs: Mapping[str, type[Struct]], default: str) -
 
 
 def refuse_edited_settings(used: Mapping[str, Struct]) -> None:
-    """Fail if settings were edited since they were read.
+    """Fail if a section, given by name as it was read, has been edited since.
 
     DVC records the settings when a stage has ended. It would record the new settings for what the old ones made.
-
-    Parameters
-    ----------
-    used : dict
-        Each section as it was read, by its name.
-
-    Raises
-    ------
-    InputError
-        Naming the settings, or if they can no longer be read.
     """
     for section, before in used.items():
         now = msgspec.structs.asdict(read_section(section, type(before)))

@@ -11,20 +11,9 @@ Unit = Literal["clips", "bytes"]
 
 @contextmanager
 def progress(what: str, total: int | None, unit: Unit = "clips") -> Iterator[Advance]:
-    """Show how far a step has come.
+    """Show how far a step has come: call what this yields with the clips or bytes just finished, from any thread.
 
-    Parameters
-    ----------
-    what : str
-        The step, in a word or two.
-    total : int, optional
-        Clips or bytes in all; None if unknown.
-    unit : {"clips", "bytes"}
-
-    Yields
-    ------
-    callable
-        Call it with the number of clips or bytes just finished, from any thread.
+    ``total`` is None if it is unknown.
     """
     if not sys.stderr.isatty():
         yield lambda done: None

@@ -46,9 +46,6 @@ def warn_waiting(target: Path) -> None:
     warn(f"another run is writing {target}; waiting for it to end")
 
 
-"""Former names; rename their last callers, then delete this."""
-
-
 def default_workers() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0))
@@ -64,11 +61,6 @@ def refuse_edited_code() -> None:
     """Fail if one of our modules was edited since it was loaded.
 
     DVC hashes the dependencies of a stage when it has ended. It would record the new code for what the old code made.
-
-    Raises
-    ------
-    InputError
-        Naming the module.
     """
     ours = [module for name, module in sys.modules.items() if name == "__main__" or name.split(".")[0] in PACKAGES]
     refuse_edited(Path(module.__file__) for module in ours if module.__file__)

@@ -115,11 +115,11 @@ def test_a_file_that_changes_meanwhile_leaves_nothing_in_the_cache(project: Proj
     script = (
         "import sys, pipeline.split as split\n"
         "divide = split.divide_source\n"
-        "def late(npz, *rest):\n"
-        "    divided = divide(npz, *rest)\n"
-        "    with open(npz, 'r+b') as file:\n"
+        "def late(source, *rest):\n"
+        "    division = divide(source, *rest)\n"
+        "    with open(source.path, 'r+b') as file:\n"
         "        file.write(open('halved.npz', 'rb').read())\n"
-        "    return divided\n"
+        "    return division\n"
         "split.divide_source = late\n"
         "split.run(split.main)\n"
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from conftest import Project, everything, make_arrays
 
-from features.corpus import CLIP_SAMPLES, WORDS
+from features.corpus import CLIP_SAMPLES, WORDS, Recording
 from features.sources.npz_writer import write_npz
 
 FILE = "data/demo/speech_wav_8000.npz"
@@ -46,9 +46,9 @@ def test_an_intact_file_of_the_same_settings_and_code_stays(project: Project) ->
     path = project.folder / FILE
     assert project.stage("synthesize").code == 0
     made, state = path.read_bytes(), path.stat()
-    noise = project.folder / "features/sources/noise.py"
-    code = noise.read_text()
-    noise.write_text(f"# A comment.\n{code}")
+    module = project.folder / "features/sources/demo_corpus.py"
+    code = module.read_text()
+    module.write_text(f"# A comment.\n{code}")
     done = project.stage("synthesize")
     assert (done.code, done.out) == (0, f"synthesize: {FILE} is up to date\n")
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (state.st_ino, state.st_mtime_ns)
@@ -57,11 +57,11 @@ def test_an_intact_file_of_the_same_settings_and_code_stays(project: Project) ->
     assert "clips by" in project.stage("synthesize").out
     assert path.read_bytes() == made
 
-    noise.write_text(f"{code}\nUNUSED = 1\n")
+    module.write_text(f"{code}\nUNUSED = 1\n")
     assert "clips by" in project.stage("synthesize").out
     with np.load(path) as npz, np.load(io.BytesIO(made)) as before:
         np.testing.assert_array_equal(npz["wav_vals"], before["wav_vals"])
-    noise.write_text(code)
+    module.write_text(code)
     project.set(**{"synthesize.seed": 1})
     assert "clips by" in project.stage("synthesize").out
 
@@ -69,9 +69,9 @@ def test_an_intact_file_of_the_same_settings_and_code_stays(project: Project) ->
 def test_a_file_of_an_earlier_version_is_replaced(project: Project) -> None:
     path = project.folder / FILE
     path.parent.mkdir(parents=True)
-    clips = np.zeros((1, CLIP_SAMPLES), np.float32)
+    recording = Recording(np.zeros(CLIP_SAMPLES, np.float32), "yes", "a")
     for maker, code in (("spoken-words synthesize", 0), ("somebody else", 2)):
-        write_npz(path, 1, [clips], ["yes"], ["a"], maker=maker)
+        write_npz(path, 1, [recording], maker=maker)
         assert project.stage("synthesize").code == code
 
 

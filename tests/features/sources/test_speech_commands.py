@@ -93,7 +93,6 @@ def test_windows_of_two_segments_share_no_sample() -> None:
         ("bed", "unknown"),
         ("_unknown_", "unknown"),
         ("_silence_", "silence"),
-        ("_background_noise_", "silence"),
     ],
 )
 def test_labels(folder: str, label: str) -> None:

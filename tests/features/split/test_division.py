@@ -1,41 +1,93 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
+from conftest import make_arrays
 
-from features.split.division import Divided
-from features.split.scan import Audit
-from features.split.sets import SETS, Division
+from features.errors import InputError
+from features.sources.npz import open_source
+from features.split.division import Division, count_duplicates, divide_source
+from features.split.sets import SETS, SplitSpec
 
+SPEC = SplitSpec(test_fraction=0.2, validation_fraction=0.2, seed=0)
 CLIPS = 12
 
 
-def divided() -> Divided:
+@pytest.fixture
+def waves() -> np.ndarray:
+    """Ten clips of each word."""
+    return make_arrays(10)["wav_vals"]
+
+
+def scan(folder: Path, waves: np.ndarray) -> Division:
+    np.savez(folder / "a.npz", **{**make_arrays(10), "wav_vals": waves})
+    with open_source(folder / "a.npz", folder / "inflated") as source:
+        return divide_source(source, SPEC)
+
+
+def test_equal_clips_and_only_they_have_equal_digests(tmp_path: Path, waves: np.ndarray) -> None:
+    waves[4] = waves[1]
+    waves[5] = waves[1]
+    waves[5, -1] = np.nextafter(waves[5, -1], np.float32(2))
+    division = scan(tmp_path, waves)
+    assert division.digests[4] == division.digests[1]
+    assert len(np.unique(division.digests)) == len(waves) - 1
+    assert division.groups[4] == division.groups[1] != division.groups[5]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_are_refused_with_their_rows(tmp_path: Path, waves: np.ndarray, value: float) -> None:
+    waves[[2, 5], 100] = value
+    with pytest.raises(InputError, match=r"2 of 120 clips in .*a.npz .*rows 2, 5"):
+        scan(tmp_path, waves)
+
+
+def test_samples_of_another_scale_are_refused(tmp_path: Path, waves: np.ndarray) -> None:
+    with pytest.raises(InputError, match="ambiguous"):
+        scan(tmp_path, waves * 32768)
+
+
+def test_a_little_overshoot_is_recorded_not_refused(tmp_path: Path, waves: np.ndarray) -> None:
+    waves[3, 0] = -1.25
+    waves[4] = 0
+    division = scan(tmp_path, waves)
+    assert division.peaks[3:5].tolist() == [1.25, 0]
+
+
+def test_duplicates_are_counted() -> None:
+    # content         a     b     a     a     c     c
+    digests = np.array([b"a", b"b", b"a", b"a", b"c", b"c"], "V1")
+    labels = np.array([0, 0, 0, 3, 1, 1], np.int8)
+    assert count_duplicates(digests, labels) == {"contents": 2, "clips": 3, "words_disagree": 1}
+
+
+def made_up() -> Division:
     digests = np.frombuffer(np.random.default_rng(0).bytes(16 * CLIPS), "V16")
     rows = dict(zip(SETS, np.random.default_rng(1).permutation(CLIPS).reshape(3, -1), strict=True))
-    return Divided(Audit(digests, 0, 0), Division(rows, dict.fromkeys(SETS, 4)), np.arange(CLIPS, dtype=np.int8))
+    numbers = np.arange(CLIPS)
+    return Division(SPEC, rows, numbers.astype(np.int8), numbers, digests, np.ones(CLIPS, np.float32))
 
 
-def names_of_equal_sets(one: Divided, other: Divided) -> list[str]:
+def names_of_equal_sets(one: Division, other: Division) -> list[str]:
     return [name for name in SETS if one.fingerprint_of(name) == other.fingerprint_of(name)]
 
 
 def test_another_label_is_another_set() -> None:
-    before = divided()
+    before = made_up()
     labels = before.labels.copy()
-    labels[before.division.rows["test"][2]] += 1
+    labels[before.rows["test"][2]] += 1
     assert names_of_equal_sets(before, replace(before, labels=labels)) == ["train", "validation"]
 
 
 def test_other_samples_are_another_set() -> None:
-    before = divided()
-    digests = before.audit.digests.copy()
-    digests[before.division.rows["test"][2]] = bytes(16)
-    after = replace(before, audit=replace(before.audit, digests=digests))
-    assert names_of_equal_sets(before, after) == ["train", "validation"]
+    before = made_up()
+    digests = before.digests.copy()
+    digests[before.rows["test"][2]] = bytes(16)
+    assert names_of_equal_sets(before, replace(before, digests=digests)) == ["train", "validation"]
 
 
 def test_a_copy_from_another_row_is_another_set() -> None:
-    alike = replace(divided(), labels=np.zeros(CLIPS, np.int8), audit=Audit(np.zeros(CLIPS, "V16"), 0, 0))
-    rows = {**alike.division.rows, "test": alike.division.rows["test"][::-1]}
-    after = replace(alike, division=replace(alike.division, rows=rows))
-    assert names_of_equal_sets(alike, after) == ["train", "validation"]
+    alike = replace(made_up(), labels=np.zeros(CLIPS, np.int8), digests=np.zeros(CLIPS, "V16"))
+    rows = {**alike.rows, "test": alike.rows["test"][::-1]}
+    assert names_of_equal_sets(alike, replace(alike, rows=rows)) == ["train", "validation"]

@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from features.corpus import WORDS, word_counts
 from features.errors import InputError
@@ -30,18 +32,17 @@ def test_every_clip_goes_to_one_set_and_no_group_to_two(
     labels = labels_of(per_word)
     groups = np.unique(np.random.default_rng(seed).integers(speakers, size=len(labels)), return_inverse=True)[1]
     division = divide(labels, groups, spec(*fractions, seed))
-    rows = np.concatenate([division.rows[name] for name in SETS])
+    rows = np.concatenate([division[name] for name in SETS])
     assert sorted(rows.tolist()) == list(range(len(labels)))
-    held = [set(groups[division.rows[name]].tolist()) for name in SETS]
+    held = [set(groups[division[name]].tolist()) for name in SETS]
     assert not held[0] & held[1] | held[0] & held[2] | held[1] & held[2]
-    assert [len(groups_held) for groups_held in held] == [division.groups[name] for name in SETS]
 
 
 def test_without_groups_the_fractions_are_met_exactly() -> None:
     labels = labels_of(100)
     division = divide(labels, np.arange(len(labels)), spec(0.2, 0.1))
     for name, expected in (("train", 70), ("validation", 10), ("test", 20)):
-        assert set(word_counts(labels[division.rows[name]]).values()) == {expected}
+        assert set(word_counts(labels[division[name]]).values()) == {expected}
 
 
 def test_with_many_speakers_words_come_within_a_fifth_of_their_share() -> None:
@@ -51,20 +52,20 @@ def test_with_many_speakers_words_come_within_a_fifth_of_their_share() -> None:
     groups = np.unique(speakers, return_inverse=True)[1]
     division = divide(labels, groups, spec())
     for name, share in zip(SETS, spec().fractions, strict=True):
-        counts = np.array(list(word_counts(labels[division.rows[name]]).values()))
+        counts = np.array(list(word_counts(labels[division[name]]).values()))
         assert np.abs(counts / (400 * share) - 1).max() < 0.2
 
 
 def test_rows_lie_shuffled_not_word_by_word() -> None:
     labels = labels_of(100)
     division = divide(labels, np.arange(len(labels)), spec())
-    changes = np.count_nonzero(np.diff(labels[division.rows["train"]]))
-    assert changes > 0.8 * len(division.rows["train"])
+    changes = np.count_nonzero(np.diff(labels[division["train"]]))
+    assert changes > 0.8 * len(division["train"])
 
 
 def test_the_seed_decides() -> None:
     labels, groups = labels_of(20), np.arange(240)
-    first, again, other = (divide(labels, groups, spec(seed=seed)).rows["test"].tolist() for seed in (1, 1, 2))
+    first, again, other = (divide(labels, groups, spec(seed=seed))["test"].tolist() for seed in (1, 1, 2))
     assert first == again != other
 
 
@@ -87,6 +88,18 @@ def test_speakers_and_copies_are_joined_by_chains() -> None:
     assert groups[4] != groups[0]
 
 
+@settings(max_examples=60, deadline=None)
+@given(links=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=30))
+def test_groups_are_the_connected_components(links: list[tuple[int, int]]) -> None:
+    people, contents = np.array(links).T
+    _, expected = connected_components(
+        coo_array((np.ones(len(links)), (people, 13 + contents)), shape=(26, 26)), directed=False
+    )
+    groups = join_groups(people.astype(str), contents.astype("<u8").view("V8"))
+    assert len(set(zip(groups.tolist(), expected[people].tolist(), strict=True))) == len(set(expected[people].tolist()))
+    assert sorted(set(groups.tolist())) == list(range(groups.max() + 1))
+
+
 def test_without_speakers_copies_are_groups() -> None:
     groups = join_groups(None, np.array([b"x\0", b"y\0", b"x\0", b"x\1"], "V2"))
     assert groups[0] == groups[2]
@@ -105,7 +118,7 @@ def test_editing_a_clip_moves_no_other(known: bool) -> None:
         digests[row] = 255 - digests[row]
         after = divide(labels, join_groups(speakers, digests.view("V16").reshape(-1)), spec())
         for name in SETS:
-            np.testing.assert_array_equal(before.rows[name], after.rows[name])
+            np.testing.assert_array_equal(before[name], after[name])
 
 
 def test_few_speakers_still_give_every_set_every_word() -> None:
@@ -114,8 +127,8 @@ def test_few_speakers_still_give_every_set_every_word() -> None:
         groups = np.random.default_rng(seed).integers(20, size=len(labels))
         division = divide(labels, np.unique(groups, return_inverse=True)[1], spec(seed=seed))
         for name in SETS:
-            assert min(word_counts(labels[division.rows[name]]).values()) > 0
-            assert len(division.rows[name]) < 0.35 * len(labels) or name == "train"
+            assert min(word_counts(labels[division[name]]).values()) > 0
+            assert len(division[name]) < 0.35 * len(labels) or name == "train"
 
 
 # clips of a word, fractions          | clips for train, validation, test
