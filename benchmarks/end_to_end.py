@@ -19,7 +19,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-from features.corpus import CLIP_SAMPLES
+from features.corpus import Corpus
 from features.featurize import featurize
 from features.spectrogram import FeatureSpec, transform
 from features.store.cache import ShardCache
@@ -36,11 +36,11 @@ WORKERS = len(os.sched_getaffinity(0))
 
 def speech_like(clips: int, rng: np.random.Generator) -> np.ndarray:
     """Clips that compress about as recorded speech does: bursts of coloured noise over a quiet background."""
-    noise = rng.standard_normal((clips, CLIP_SAMPLES)).astype(np.float32)
+    noise = rng.standard_normal((clips, Corpus().clip_samples)).astype(np.float32)
     coloured = np.cumsum(noise, axis=1)
     coloured -= coloured.mean(axis=1, keepdims=True)
     coloured /= np.abs(coloured).max(axis=1, keepdims=True)
-    envelope = np.exp(-(((np.arange(CLIP_SAMPLES) - rng.uniform(2500, 5500, (clips, 1))) / 1500) ** 2))
+    envelope = np.exp(-(((np.arange(Corpus().clip_samples) - rng.uniform(2500, 5500, (clips, 1))) / 1500) ** 2))
     return (0.5 * coloured * envelope + 0.002 * noise).astype(np.float32)
 
 
@@ -52,7 +52,7 @@ def write_waveforms(path: Path, clips: int) -> WaveformStore:
         np.arange(clips),
         rng.integers(256, size=(clips, 16)).astype(np.uint8),
     )
-    draft = create_waveform_store(path, columns, "benchmark", {})
+    draft = create_waveform_store(path, columns, "benchmark", {}, Corpus())
     for number, (start, stop) in enumerate(draft.shards):
         draft.write(number, speech_like(stop - start, rng))
     draft.finalize()

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.corpus import Corpus
 from features.store.writer import ClipColumns, create_waveform_store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +32,7 @@ def write_waveforms(path: Path, clips: int) -> None:
         np.arange(clips),
         rng.integers(256, size=(clips, 16)).astype(np.uint8),
     )
-    draft = create_waveform_store(path, columns, "benchmark", {})
+    draft = create_waveform_store(path, columns, "benchmark", {}, Corpus())
     start, stop = draft.shards[0]
     waves = rng.uniform(-0.5, 0.5, (stop - start, 8000)).astype(np.float32)
     written = draft.write(0, waves)

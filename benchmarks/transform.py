@@ -91,7 +91,7 @@ def ours(clips: np.ndarray) -> np.ndarray:
     return transform(clips, SPEC, BUFFER[: len(clips)])
 
 
-BUFFER = np.empty((BATCH_CLIPS, *SPEC.shape), np.float32)
+BUFFER = np.empty((BATCH_CLIPS, *SPEC.shape(8000)), np.float32)
 
 
 def ways() -> dict[str, Way]:

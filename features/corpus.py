@@ -1,15 +1,42 @@
-"""The contract: length, sample rate and label of every clip. Nothing here reads, cuts or transforms one."""
+"""The contract: words, sample rate and length of every clip. Nothing here reads, cuts or transforms one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-SAMPLE_RATE_HZ = 8000
-CLIP_SAMPLES = 8000
-
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "unknown", "silence")
-"""The twelve labels; a label's number is its position here."""
+"""The words of the reference file."""
+
+
+class Corpus(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every clip is; the defaults are those of the reference file.
+
+    Examples
+    --------
+    >>> Corpus(sample_rate_hz=16000, clip_seconds=1.5).clip_samples
+    24000
+    """
+
+    words: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=2)] = WORDS
+    """The words to tell apart; a word's label is its position."""
+    sample_rate_hz: Annotated[int, Meta(ge=1000, le=192_000)] = 8000
+    clip_seconds: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
+
+    def __post_init__(self) -> None:
+        for word in self.words:
+            if word != word.strip() or not word.isprintable():
+                raise ValueError(f"the word {word!r} begins or ends with a space, or holds a character without a shape")
+            if self.words.count(word) > 1:
+                raise ValueError(f"the word {word!r} is listed twice; expected every word once")
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples of a clip."""
+        return round(self.sample_rate_hz * self.clip_seconds)
 
 
 @dataclass(frozen=True)
@@ -17,25 +44,31 @@ class Recording:
     """One clip of a corpus, as every source gives it."""
 
     clip: NDArray[np.float32]
-    """Shape (8000,), in [-1, 1] at 8 kHz."""
+    """Shape (samples,), in [-1, 1]."""
     word: str
-    """One of :data:`WORDS`."""
     group: str
-    """The speaker; for silence, the noise it was cut from. Clips of one group go into one set."""
+    """The speaker; for silence, the noise it was cut from. Clips of one group go into one set. Empty if unknown."""
+    set: str = ""
+    """The set that a published split puts it into; empty if there is none."""
 
 
-def word_counts(labels: NDArray[np.int8]) -> dict[str, int]:
-    """Count the clips of each word: every word of :data:`WORDS`, in that order.
+def label_dtype(words: Sequence[str]) -> np.dtype[Any]:
+    """The smallest type of labels: int8 for up to 127 words, else int16."""
+    return np.dtype(np.int8 if len(words) <= np.iinfo(np.int8).max else np.int16)
+
+
+def word_counts(labels: NDArray[np.integer[Any]], words: Sequence[str]) -> dict[str, int]:
+    """Count the clips of each word: every word, in the order of labels.
 
     Parameters
     ----------
-    labels : int8 array, shape (clips,)
-        Positions in :data:`WORDS`.
+    labels : integer array, shape (clips,)
+        Positions in ``words``.
 
     Examples
     --------
-    >>> word_counts(np.array([0, 0, 11], np.int8))["yes"]
-    2
+    >>> word_counts(np.array([0, 0, 1], np.int8), ["yes", "no"])
+    {'yes': 2, 'no': 1}
     """
-    counts = np.bincount(labels, minlength=len(WORDS))
-    return {word: int(count) for word, count in zip(WORDS, counts, strict=True)}
+    counts = np.bincount(labels, minlength=len(words))
+    return {word: int(count) for word, count in zip(words, counts, strict=True)}

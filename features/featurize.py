@@ -46,7 +46,7 @@ class FeatureMaker:
                 "every worker, or run dvc repro to compute the whole set anew"
             )
         source = _open_waveforms(self.waveforms, self.waveforms_digest)
-        chunk = np.empty((self.chunk_clips, *self.spec.shape), np.float32)
+        chunk = np.empty((self.chunk_clips, *self.spec.shape(*source.shape)), np.float32)
         for clips in cut(waveform_pieces(source, start, stop), self.chunk_clips):
             yield transform(clips, self.spec, chunk[: len(clips)])
 
@@ -71,6 +71,7 @@ def attributes_of(source: WaveformStore, spec: FeatureSpec, layout: StoreSpec, m
         "split": source.attributes["split"],
         "words": source.attributes["words"],
         "sample_rate_hz": source.attributes["sample_rate_hz"],
+        "speakers_known": source.attributes["speakers_known"],
     }
 
 
@@ -78,9 +79,15 @@ def begin(
     source: WaveformStore, target: Path, spec: FeatureSpec, layout: StoreSpec, made_by: Version, cache: ShardCache
 ) -> tuple[StoreWriter, list[Task]]:
     """Begin the feature store of a waveform store; the tasks are what it still lacks, one for each shard."""
+    (samples,), rate_hz = source.shape, source.attributes["sample_rate_hz"]
+    if spec.n_fft > samples:
+        raise InputError(
+            f"features.n_fft is {spec.n_fft} and a clip has {samples} samples; expected at most that, so lower it in "
+            "params.yaml"
+        )
     attributes = attributes_of(source, spec, layout, made_by)
     columns = ClipColumns(source.labels, source.source_rows, source.digests)
-    store = create_feature_store(target, FeatureAxes(spec.frequency_hz, spec.time_s), layout, columns, attributes)
+    store = create_feature_store(target, FeatureAxes(*spec.axes(samples, rate_hz)), layout, columns, attributes)
     keys = [shard_key(attributes["spec_hash"], columns.digests[start:stop]) for start, stop in store.shards]
     waveforms = source.path.absolute()
     make = FeatureMaker(waveforms, attributes["source_digest"], spec, layout.chunk_clips, made_by)

@@ -19,7 +19,6 @@ from features import LOADED_NS
 from features.errors import InputError
 
 CODE = (
-    "features.corpus",
     "features.featurize",
     "features.spectrogram",
     "features.store.layout",

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.corpus import CLIP_SAMPLES
 from features.fingerprint import current_version, settings_hash, shard_key
 from features.spectrogram import FeatureSpec, transform
 from features.store.cache import ShardCache
@@ -31,10 +30,12 @@ class Clips:
     """Digest of the whole set, as its waveform store records it."""
     digests: NDArray[np.uint8]
     """Of each clip, shape (clips, 16)."""
-    labels: NDArray[np.int8]
+    labels: NDArray[np.integer[Any]]
     source_rows: NDArray[np.int64]
     split: dict[str, Any]
     """Settings by which they were chosen."""
+    samples: int
+    """Of each clip."""
 
 
 def made_of(features: FeatureStore, clips: Clips) -> bool:
@@ -53,7 +54,9 @@ def missing_shards(clips: Clips, spec: FeatureSpec, layout: StoreSpec, cache: Sh
     ]
 
 
-def estimate(shards: list[tuple[int, int]], spec: FeatureSpec, layout: StoreSpec) -> tuple[float, int]:
+def estimate(
+    shards: list[tuple[int, int]], spec: FeatureSpec, layout: StoreSpec, clip_samples: int
+) -> tuple[float, int]:
     """Estimate what computing shards costs on this machine, by featurizing some noise into memory.
 
     Returns
@@ -63,7 +66,7 @@ def estimate(shards: list[tuple[int, int]], spec: FeatureSpec, layout: StoreSpec
     int
         Bytes. With a codec it is an upper limit, because noise does not compress.
     """
-    noise = np.random.default_rng(0).uniform(-1, 1, (SAMPLE_CLIPS, CLIP_SAMPLES)).astype(np.float32)
+    noise = np.random.default_rng(0).uniform(-1, 1, (SAMPLE_CLIPS, clip_samples)).astype(np.float32)
     transform(noise[:1], spec)  # the first call takes longer
     one_chunk = msgspec.structs.replace(layout, chunk_clips=SAMPLE_CLIPS, shard_clips=SAMPLE_CLIPS)
     started = time.perf_counter()

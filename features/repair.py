@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from features.build import fill
+from features.corpus import Corpus
 from features.errors import InputError
 from features.featurize import attributes_of, begin
 from features.fingerprint import Version
@@ -50,6 +51,13 @@ class _Split(msgspec.Struct):
 
     digest: str
     split: SplitSpec
+    words: tuple[str, ...]
+    sample_rate_hz: int
+    clip_seconds: float
+
+    @property
+    def corpus(self) -> Corpus:
+        return Corpus(words=self.words, sample_rate_hz=self.sample_rate_hz, clip_seconds=self.clip_seconds)
 
 
 Record = TypeVar("Record", _Featurized, _Split)
@@ -109,12 +117,12 @@ def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable
     """
     if path.stem not in SETS:
         raise InputError(f"{path} is not named after a set; expected one of {', '.join(SETS)}, so rename it")
+    made = _parsed(path, _attributes(path), _Split)
     with (
         scratch(path.with_name("samples")) as samples,
-        open_source(npz, samples) as source,
+        open_source(npz, samples, made.corpus) as source,
         _replacing(path) as (anew, changed),
     ):
-        made = _parsed(path, _attributes(path), _Split)
         division = divide_source(source, made.split, advance)
         if division.fingerprint_of(path.stem) != made.digest:
             raise InputError(

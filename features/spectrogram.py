@@ -13,8 +13,6 @@ from msgspec import Meta, Struct
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ
-
 WINDOWS: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "hann": np.hanning,
     "hamming": np.hamming,
@@ -28,9 +26,9 @@ class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     kind: Literal["magnitude"]
     """``magnitude``: the absolute value of the short-time Fourier transform, linear, not compressed."""
-    n_fft: Annotated[int, Meta(ge=2, le=CLIP_SAMPLES)]
+    n_fft: Annotated[int, Meta(ge=2)]
     """Length of a frame and of its Fourier transform, in samples."""
-    hop_length: Annotated[int, Meta(ge=1, le=CLIP_SAMPLES)]
+    hop_length: Annotated[int, Meta(ge=1)]
     """Distance of one frame from the next, in samples."""
     window: Literal["hann", "hamming", "blackman", "boxcar"]
 
@@ -41,21 +39,15 @@ class FeatureSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
                 "lost; expected at most n_fft"
             )
 
-    @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self, clip_samples: int) -> tuple[int, int]:
         """Shape of one clip's features: (frequency, time)."""
-        centred = CLIP_SAMPLES + 2 * (self.n_fft // 2)
+        centred = clip_samples + 2 * (self.n_fft // 2)
         return self.n_fft // 2 + 1, (centred - self.n_fft) // self.hop_length + 1
 
-    @property
-    def frequency_hz(self) -> NDArray[np.float64]:
-        """Centre of each bin, in Hz."""
-        return np.arange(self.shape[0]) * (SAMPLE_RATE_HZ / self.n_fft)
-
-    @property
-    def time_s(self) -> NDArray[np.float64]:
-        """Centre of each frame, in seconds from the start of the clip."""
-        return np.arange(self.shape[1]) * (self.hop_length / SAMPLE_RATE_HZ)
+    def axes(self, clip_samples: int, sample_rate_hz: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Centre of each bin in Hz, and of each frame in seconds from the start of the clip."""
+        bins, frames = self.shape(clip_samples)
+        return np.arange(bins) * (sample_rate_hz / self.n_fft), np.arange(frames) * (self.hop_length / sample_rate_hz)
 
 
 def transform(
@@ -68,8 +60,8 @@ def transform(
 
     Parameters
     ----------
-    clips : float32 array, shape (clips, 8000)
-        Samples in [-1, 1] at 8 kHz.
+    clips : float32 array, shape (clips, samples)
+        Samples in [-1, 1].
     spec : FeatureSpec
     out : float32 array, shape (clips, frequency, time), optional
         Where to put the result, to save its allocation.
@@ -90,22 +82,23 @@ def transform(
     >>> transform(np.zeros((2, 8000), np.float32), spec).shape
     (2, 130, 126)
     """
-    if clips.dtype != np.float32 or clips.shape[1:] != (CLIP_SAMPLES,):
-        raise ValueError(f"clips are {clips.dtype} {clips.shape}; expected float32 (clips, {CLIP_SAMPLES})")
-    shape = (len(clips), *spec.shape)
+    if clips.dtype != np.float32 or clips.ndim != 2:
+        raise ValueError(f"clips are {clips.dtype} {clips.shape}; expected float32 (clips, samples)")
+    samples = clips.shape[1]
+    shape = (len(clips), *spec.shape(samples))
     features = np.empty(shape, np.float32) if out is None else out
     if features.dtype != np.float32 or features.shape != shape:
         raise ValueError(f"out is {features.dtype} {features.shape}; expected float32 {shape}")
     window = WINDOWS[spec.window](spec.n_fft + 1)[:-1].astype(np.float32)  # one longer and cut: periodic
     pad = spec.n_fft // 2
-    padded = np.zeros(CLIP_SAMPLES + 2 * pad, np.float32)
+    padded = np.zeros(samples + 2 * pad, np.float32)
     # Samples of a frame lie along the first axis and frames along the last, so the result needs no transposing.
     frames = sliding_window_view(padded, spec.n_fft)[:: spec.hop_length].T
     windowed = np.empty(frames.shape, np.float32)
-    spectrum = np.empty(spec.shape, np.complex64)
+    spectrum = np.empty(shape[1:], np.complex64)
     # Clip by clip, because ducc0 rounds a frame differently depending on how many others it comes with.
     for clip, feature in zip(clips, features, strict=True):
-        padded[pad : pad + CLIP_SAMPLES] = clip
+        padded[pad : pad + samples] = clip
         np.multiply(frames, window[:, np.newaxis], out=windowed)
         r2c(windowed, axes=(0,), out=spectrum)
         np.abs(spectrum, out=feature)

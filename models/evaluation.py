@@ -49,12 +49,14 @@ def predict(network: keras.Model, batches: tf.data.Dataset) -> NDArray[np.float6
     return log_softmax(logits.astype(np.float64), axis=1)
 
 
-def score(labels: NDArray[np.int8], log_probabilities: NDArray[np.float64], words: Sequence[str]) -> dict[str, Any]:
+def score(
+    labels: NDArray[np.integer[Any]], log_probabilities: NDArray[np.float64], words: Sequence[str]
+) -> dict[str, Any]:
     """Compare predictions with labels.
 
     Parameters
     ----------
-    labels : int8 array, shape (clips,)
+    labels : integer array, shape (clips,)
         Numbers of the words spoken.
     log_probabilities : float64 array, shape (clips, words)
         As :func:`predict` returns them.

@@ -57,13 +57,14 @@ def main(
     say(
         f"evaluate: {model}{' was evaluated before and' if known else ''} is right on {result['accuracy']:.1%} of "
         f"{result['test_clips']} test clips (95% interval {low:.1%} to {high:.1%})"
+        f"{'' if result['speakers_known'] else '; speakers unknown, so training may have heard the same voices'}"
     )
 
 
 def fingerprint(trained: Path, store: FeatureStore) -> str:
     """Fingerprint of all that decides an evaluation: 32 hexadecimal digits."""
     decided_by = [checksum(trained).digest, store.attributes["spec_hash"], store.attributes["source_digest"]]
-    return result_key([decided_by, store.attributes["words"]], CODE, LIBRARIES)
+    return result_key([decided_by, store.attributes["words"], store.attributes["speakers_known"]], CODE, LIBRARIES)
 
 
 def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) -> None:
@@ -78,7 +79,7 @@ def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) ->
     with damage_as_input_error():
         log_probabilities = predict(network, scoring_batches(store.path, BATCH_CLIPS))
     words = store.attributes["words"]
-    result = score(store.labels, log_probabilities, words)
+    result = {**score(store.labels, log_probabilities, words), "speakers_known": store.attributes["speakers_known"]}
     metrics.write_text(json.dumps(result, indent=2) + "\n")
     predicted, confidences = log_probabilities.argmax(axis=1), np.exp(log_probabilities.max(axis=1))
     columns = (store.source_rows, store.labels, predicted, confidences)

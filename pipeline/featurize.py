@@ -33,7 +33,8 @@ def main(
     cache = shard_cache(cache_folder)
     waveforms = Path(f"data/split/{name}.zarr")
     target = Path(f"data/features/{name}.zarr")
-    clips = WaveformStore.open(waveforms).clips
+    source = WaveformStore.open(waveforms)
+    clips, (bins, frames) = source.clips, spec.shape(*source.shape)
     with (
         publish(target, waiting=warn_waiting) as (aside,),
         progress(f"featurizing {name}", clips) as advance,
@@ -46,7 +47,7 @@ def main(
     reused = sum(outcome.reused for outcome in outcomes)
     cache.prune(limit)
     say(
-        f"featurize: {clips} clips of {name}, each {spec.shape[0]} x {spec.shape[1]}, {len(outcomes) - reused} shards "
+        f"featurize: {clips} clips of {name}, each {bins} x {frames}, {len(outcomes) - reused} shards "
         f"computed, {reused} reused -> {target}"
     )
 

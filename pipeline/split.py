@@ -1,24 +1,38 @@
 """Stage ``split``: divide the clips of the npz into three sets, before anything is computed from them."""
 
 import json
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
-from features.corpus import word_counts
+from features.corpus import Corpus, word_counts
 from features.sources.npz import Source, open_source
-from features.split.division import Division, count_duplicates, divide_source, write_set
+from features.split.division import (
+    Division,
+    count_crossings,
+    count_duplicates,
+    divide_source,
+    find_near_duplicates,
+    write_set,
+)
 from features.split.sets import SETS, SplitSpec
 from features.store.publish import publish, scratch
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.shell.params import DataSpec, read_section, refuse_edited_settings
 from pipeline.shell.progress import progress
-from pipeline.shell.stage import default_workers, refuse_edited_code, run, say, warn, warn_waiting
+from pipeline.shell.results import Results, result_key
+from pipeline.shell.stage import counted, default_workers, refuse_edited_code, run, say, warn, warn_waiting
 
 FOLDER = Path("data/split")
+CODE = ("features.split.near",)
+"""Modules that decide which clips are near-duplicates."""
+LIBRARIES = ("ducc0", "numpy")
 METRICS = Path("metrics/split.json")
+UNKNOWN_SPEAKERS = "; the npz does not name all speakers, so the test set may hold voices of the training set"
 
 
 def main(
@@ -31,13 +45,14 @@ def main(
     cache = shard_cache(cache_folder)
     data = read_section("data", DataSpec)
     spec = read_section("split", SplitSpec)
+    corpus = read_section("corpus", Corpus)
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
-    with scratch(FOLDER / "samples", warn_waiting) as inflated, open_source(Path(data.npz), inflated) as source:
+    with scratch(FOLDER / "samples", warn_waiting) as inflated, open_source(Path(data.npz), inflated, corpus) as source:
         with progress("examining", source.clips) as advance:
             division = divide_source(source, spec, advance)
         for remark in source.warnings:
             warn(remark)
-        absent = [word for word, count in word_counts(source.labels).items() if not count]
+        absent = [word for word, count in word_counts(source.labels, corpus.words).items() if not count]
         if absent:
             warn(f"{data.npz} has no clip of {', '.join(absent)}; no network will learn to tell it")
         with (
@@ -50,31 +65,70 @@ def main(
             ]
             if not source.is_unchanged:
                 raise source.changed
-            metrics.write_text(json.dumps(_summary(source, division), indent=2) + "\n")
-            refuse_edited_settings({"data": data, "split": spec})
+            near = _near_duplicates(source, division, metrics.with_name("near.npy"), workers)
+            summary = _summary(source, division, near)
+            metrics.write_text(json.dumps(summary, indent=2) + "\n")
+            refuse_edited_settings({"corpus": corpus, "data": data, "split": spec})
             refuse_edited_code()
     cache.prune(limit)
+    crossing = summary["near_duplicates"]["pairs_in_several_sets"]
+    if crossing:
+        warn(f"{counted(crossing, 'pair')} of clips in different sets sound like one take; see {METRICS}")
     sizes = ", ".join(f"{name} {len(rows)}" for name, rows in division.rows.items())
     reused = [outcome.reused for each in outcomes for outcome in each]
     say(
         f"split: {source.clips} clips in {division.groups.max() + 1} groups, {reused.count(False)} shards written, "
-        f"{reused.count(True)} reused -> {sizes}"
+        f"{reused.count(True)} reused -> {sizes}{'' if source.speakers_known else UNKNOWN_SPEAKERS}"
     )
 
 
-def _summary(source: Source, division: Division) -> dict[str, Any]:
+def _published(source: Source, division: Division) -> dict[str, Any]:
+    """What is wrong with the split that the npz publishes, if it was taken."""
+    if source.sets is None or division.spec.published == "ignore":
+        return {}
+    crossings = count_crossings(source.sets, source.groups, division.digests)
+    return {
+        "published": {
+            "split": division.spec.published,
+            "speakers_in_several_sets": crossings["speakers"],
+            "copies_in_several_sets": crossings["contents"],
+        }
+    }
+
+
+def _near_duplicates(source: Source, division: Division, scratch: Path, workers: int) -> NDArray[np.int64]:
+    """Rows of clips of the same take, as kept from an earlier run or found now."""
+    results = Results.of_project()
+    key = result_key([blake2b(division.digests.tobytes()).hexdigest(), source.corpus.sample_rate_hz], CODE, LIBRARIES)
+    if not results.take(key, {"near": scratch}):
+        with progress("comparing", source.clips) as advance:
+            np.save(scratch, find_near_duplicates(source, division.digests, workers=workers, advance=advance))
+        results.keep(key, {"near": scratch})
+    return np.asarray(np.load(scratch))
+
+
+def _summary(source: Source, division: Division, near: NDArray[np.int64]) -> dict[str, Any]:
+    set_of = np.empty(source.clips, np.int8)
+    for number, rows in enumerate(division.rows.values()):
+        set_of[rows] = number
     return {
         "clips": source.clips,
-        "speakers_known": source.groups is not None,
+        "speakers_known": source.speakers_known,
         "sets": {
             name: {
                 "clips": len(rows),
                 "groups": len(np.unique(division.groups[rows])),
-                "words": word_counts(source.labels[rows]),
+                "words": word_counts(source.labels[rows], source.corpus.words),
             }
             for name, rows in division.rows.items()
         },
+        **_published(source, division),
         "duplicates": count_duplicates(division.digests, source.labels),
+        "near_duplicates": {
+            "clips": len(np.unique(near)),
+            "pairs": len(near),
+            "pairs_in_several_sets": int((set_of[near[:, 0]] != set_of[near[:, 1]]).sum()),
+        },
         "silent_clips": int((division.peaks == 0).sum()),
         "clips_beyond_full_scale": int((division.peaks > 1).sum()),
         "dropped": {"clips": 0, "reasons": {}},

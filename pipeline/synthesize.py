@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from features.corpus import Corpus
 from features.errors import InputError
 from features.sources.demo_corpus import SynthesizeSpec, clips_per_word, synthesize
 from features.sources.npz_writer import maker_of, write_npz
@@ -59,21 +60,22 @@ def is_intact(path: Path) -> bool:
 
 def main() -> None:
     """Write data/demo/speech_wav_8000.npz with the settings of synthesize in params.yaml."""
-    spec = read_section("synthesize", SynthesizeSpec)
+    spec, corpus = read_section("synthesize", SynthesizeSpec), read_section("corpus", Corpus)
     refuse_own_file(OUTPUT)
-    maker = f"{MAKER} {result_key(msgspec.to_builtins(spec), CODE, LIBRARIES)}"
+    maker = f"{MAKER} {result_key(msgspec.to_builtins([spec, corpus]), CODE, LIBRARIES)}"
     if maker_of(OUTPUT) == maker and is_intact(OUTPUT):
-        refuse_edited_settings({"synthesize": spec})
+        refuse_edited_settings({"synthesize": spec, "corpus": corpus})
         say(f"synthesize: {OUTPUT} is up to date")
         return
     with (
         publish(OUTPUT, guard=refuse_own_file, waiting=warn_waiting) as (aside,),
         progress("speaking", spec.clips) as advance,
     ):
-        write_npz(aside, spec.clips, synthesize(spec), maker=maker, advance=advance)
-        refuse_edited_settings({"synthesize": spec})
+        write_npz(aside, spec.clips, synthesize(spec, corpus), corpus, maker=maker, advance=advance)
+        refuse_edited_settings({"synthesize": spec, "corpus": corpus})
         refuse_edited_code()
-    say(f"synthesize: {spec.clips} clips by {max(clips_per_word(spec.clips).values())} speakers -> {OUTPUT}")
+    speakers = max(clips_per_word(spec.clips, corpus.words).values())
+    say(f"synthesize: {spec.clips} clips by {speakers} speakers -> {OUTPUT}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from features.corpus import CLIP_SAMPLES, WORDS
+from features.corpus import WORDS, Corpus
 from features.featurize import featurize
 from features.spectrogram import FeatureSpec
 from features.store.cache import ShardCache
@@ -51,7 +51,7 @@ def make_arrays(per_word: int, *, speakers: int | None = None, seed: int = 0) ->
     rng = np.random.default_rng(seed)
     words = np.repeat(sorted(WORDS), per_word)
     arrays = {
-        "wav_vals": rng.uniform(-0.5, 0.5, (len(words), CLIP_SAMPLES)).astype(np.float32),
+        "wav_vals": rng.uniform(-0.5, 0.5, (len(words), Corpus().clip_samples)).astype(np.float32),
         "label_vals": words.reshape(-1, 1),
     }
     if speakers is not None:
@@ -72,16 +72,16 @@ def columns(clips: int, seed: int = 0) -> ClipColumns:
 def write_waveforms(path: Path, clips: int, seed: int = 0) -> Path:
     """A waveform store of noise, every clip different."""
     rng = np.random.default_rng(seed)
-    store = create_waveform_store(path, columns(clips, seed), f"digest of {clips}, {seed}", {"seed": seed})
+    store = create_waveform_store(path, columns(clips, seed), f"digest of {clips}, {seed}", {"seed": seed}, Corpus())
     for number, (start, stop) in enumerate(store.shards):
-        store.write(number, rng.uniform(-1, 1, (stop - start, CLIP_SAMPLES)).astype(np.float32))
+        store.write(number, rng.uniform(-1, 1, (stop - start, Corpus().clip_samples)).astype(np.float32))
     store.finalize()
     return path
 
 
 def write_clips(path: Path, waves: np.ndarray, clips: ClipColumns) -> WaveformStore:
     """A waveform store of given clips."""
-    store = create_waveform_store(path, clips, str(hash(waves.tobytes())), {"seed": 0})
+    store = create_waveform_store(path, clips, str(hash(waves.tobytes())), {"seed": 0}, Corpus())
     for number, (start, stop) in enumerate(store.shards):
         store.write(number, waves[start:stop])
     store.finalize()

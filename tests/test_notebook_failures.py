@@ -69,7 +69,7 @@ def test_the_reshape_of_waveforms_that_were_never_spectrograms(project: Project,
         assert features.shape == (16, 130, 126, 1)
         assert labels.shape == (16,)
         assert (features >= 0).all()
-    axes = FeatureAxes(SPEC.frequency_hz, SPEC.time_s)
+    axes = FeatureAxes(*SPEC.axes(8000, 8000))
     draft = create_feature_store(
         tmp_path / "raw.zarr", axes, LAYOUT, columns(100), {"store": msgspec.to_builtins(LAYOUT)}
     )

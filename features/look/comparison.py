@@ -122,7 +122,10 @@ def compare(
             other_labels=int((first.labels[at_first] != second.labels[at_second]).sum()),
             same_order=same_order,
         ),
-        words=(word_counts(first.labels), word_counts(second.labels)),
+        words=(
+            word_counts(first.labels, first.attributes["words"]),
+            word_counts(second.labels, second.attributes["words"]),
+        ),
         statistics=(statistics[0].summary(), statistics[1].summary()),
         values=_values(compared, np.concatenate(differences, axis=1)) if differences else None,
     )

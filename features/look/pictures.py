@@ -1,11 +1,13 @@
 """Clips as pictures and sound: PNG with axes in Hz and seconds, WAV, and coloured blocks for a terminal."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import soundfile
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -13,8 +15,12 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from features.corpus import SAMPLE_RATE_HZ
 from features.store.writer import FeatureAxes
+
+mpl.rcParams["font.family"] = ["DejaVu Sans", "NanumGothic"]
+"""The second has Hangul. The package that carries it is not imported, because that changes more settings."""
+for _folder in getattr(find_spec("koreanize_matplotlib"), "submodule_search_locations", None) or ():
+    font_manager.fontManager.addfont(str(Path(_folder, "fonts", "NanumGothic.ttf")))
 
 RANGE_DB = 80.0
 """Bins this much quieter than the loudest bin, or more, are black."""
@@ -59,18 +65,19 @@ def draw_spectrograms(path: Path, features: NDArray[Any], axes: FeatureAxes, tit
     figure.savefig(path, dpi=DPI)
 
 
-def draw_waveforms(path: Path, waveforms: NDArray[Any], titles: list[str]) -> None:
+def draw_waveforms(path: Path, waveforms: NDArray[Any], rate_hz: int, titles: list[str]) -> None:
     """Draw the samples of clips side by side as a PNG.
 
     Parameters
     ----------
     waveforms : array, shape (clips, samples)
-        In [-1, 1] at 8 kHz.
+        In [-1, 1].
+    rate_hz : int
     titles : list of str
         One for each clip.
     """
     figure, places = _sheet(titles, "amplitude", height_in=2.4)
-    time_s = np.arange(waveforms.shape[1]) / SAMPLE_RATE_HZ
+    time_s = np.arange(waveforms.shape[1]) / rate_hz
     for place, clip in zip(places, waveforms, strict=True):
         place.plot(time_s, clip, linewidth=0.5)
         place.set_ylim(-1.05, 1.05)
@@ -88,16 +95,16 @@ def _sheet(titles: list[str], vertical: str, height_in: float) -> tuple[Figure, 
     return figure, places
 
 
-def write_wav(path: Path, waveform: NDArray[Any]) -> None:
+def write_wav(path: Path, waveform: NDArray[Any], rate_hz: int) -> None:
     """Write a clip as 16-bit sound.
 
     Parameters
     ----------
     waveform : array, shape (samples,)
-        In [-1, 1] at 8 kHz; values outside are clipped, the rest rounded to the nearest of 65,536 levels.
+        In [-1, 1]; values outside are clipped, the rest rounded to the nearest of 65,536 levels.
     """
     levels = np.clip(np.rint(np.asarray(waveform) * 2.0**15), -(2**15), 2**15 - 1)
-    soundfile.write(path, levels.astype(np.int16), SAMPLE_RATE_HZ, subtype="PCM_16")
+    soundfile.write(path, levels.astype(np.int16), rate_hz, subtype="PCM_16")
 
 
 def blocks(features: NDArray[Any], axes: FeatureAxes, columns: int) -> Text:

@@ -40,6 +40,11 @@ class Speaker:
         return f"{self.accent}+{self.variant}/p{self.pitch}/r{self.rate}"
 
 
+def languages() -> list[str]:
+    """Languages that espeak-ng speaks, as their codes, sorted."""
+    return sorted({file.name for file in Path(espeakng_loader.get_data_path(), "lang").rglob("*") if file.is_file()})
+
+
 def human_variants() -> list[str]:
     """Names of the voice variants that sound like a person and the same in every run, sorted."""
     files = Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir()

@@ -8,7 +8,6 @@ The layouts are documented in NumPy's ``numpy.lib.format`` and PKWARE's APPNOTE,
 """
 
 import errno
-import io
 import lzma
 import os
 import shutil
@@ -16,7 +15,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
+from features.corpus import Corpus
 from features.errors import InputError
+from features.sources.npz_columns import find_member, read_columns, read_header
 
 BLOCK_CLIPS = 512
 UNREADABLE = (
@@ -41,8 +41,6 @@ UNREADABLE = (
     tokenize.TokenError,
 )
 """What zipfile and numpy.lib.format raise for damage, besides an ``OSError`` for a place outside the file."""
-LISTED = 5
-"""How many rows or words an error names before it only counts."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,13 @@ class Source:
     """The clips of an open npz, by row; made by :func:`open_source`."""
 
     path: Path
-    labels: NDArray[np.int8]
-    """Positions in :data:`features.corpus.WORDS`, shape (clips,)."""
+    corpus: Corpus
+    labels: NDArray[np.integer[Any]]
+    """Positions in the corpus's words, shape (clips,)."""
     groups: NDArray[np.str_] | None
-    """The speaker of each clip, shape (clips,), if the file names them."""
+    """The speaker of each clip, shape (clips,), if the file names any; an empty name is an unknown speaker."""
+    sets: NDArray[np.str_] | None
+    """The set of each clip, shape (clips,), if the file publishes a split."""
     _file: IO[bytes]
     """The npz itself or the inflated samples."""
     _start: int
@@ -68,6 +69,11 @@ class Source:
     def clips(self) -> int:
         """Number of rows."""
         return len(self.labels)
+
+    @property
+    def speakers_known(self) -> bool:
+        """Whether the file names the speaker of every clip."""
+        return self.groups is not None and bool((self.groups != "").all())
 
     @property
     def is_unchanged(self) -> bool:
@@ -93,15 +99,15 @@ class Source:
 
         Returns
         -------
-        float32 array, shape (k, 8000)
-            Samples in [-1, 1] at 8 kHz.
+        float32 array, shape (k, samples)
+            Samples in [-1, 1].
 
         Raises
         ------
         InputError
             If the file has been cut short since it was opened.
         """
-        raw = np.empty((len(rows), CLIP_SAMPLES), self._dtype)
+        raw = np.empty((len(rows), self.corpus.clip_samples), self._dtype)
         for clip, row in zip(raw, rows.tolist(), strict=True):
             self._read_into(clip, row)
         return _to_float32(raw)
@@ -113,7 +119,7 @@ class Source:
         ------
         start : int
             Row of the block's first clip.
-        clips : float32 array, shape (up to 512, 8000)
+        clips : float32 array, shape (up to 512, samples)
 
         Raises
         ------
@@ -122,7 +128,7 @@ class Source:
         """
         crc = zlib.crc32(self._header)
         for start in range(0, self.clips, BLOCK_CLIPS):
-            raw = np.empty((min(BLOCK_CLIPS, self.clips - start), CLIP_SAMPLES), self._dtype)
+            raw = np.empty((min(BLOCK_CLIPS, self.clips - start), self.corpus.clip_samples), self._dtype)
             self._read_into(raw, start)
             crc = zlib.crc32(raw.data, crc)
             yield start, _to_float32(raw)
@@ -130,21 +136,22 @@ class Source:
             raise _damaged(self.path, "its samples do not match the checksum recorded in it")
 
     def _read_into(self, clips: NDArray[Any], row: int) -> None:
-        position = self._start + row * CLIP_SAMPLES * clips.itemsize
+        position = self._start + row * self.corpus.clip_samples * clips.itemsize
         if os.preadv(self._file.fileno(), [clips.data], position) != clips.nbytes:
             raise self.changed
 
 
 @contextmanager
-def open_source(path: Path, inflated: Path) -> Iterator[Source]:
+def open_source(path: Path, inflated: Path, corpus: Corpus) -> Iterator[Source]:
     """Open an npz of clips for reading by row.
 
     Parameters
     ----------
     path
-        A zip with ``wav_vals`` (clips, 8000), float32 in [-1, 1]; ``label_vals`` text, (clips, 1) or (clips,); and,
-        if it knows the speakers, ``group_vals`` text of the same shape. Stored or compressed. int16 samples are
-        divided by 32768 and float64 samples in [-1, 1] rounded; ``warnings`` of the result say so.
+        A zip with ``wav_vals`` (clips, samples), float32 in [-1, 1]; ``label_vals`` text, (clips, 1) or (clips,); and,
+        where they are known, ``group_vals``, the speakers, ``set_vals``, a published split, of the same shape, and
+        ``sample_rate``. Stored or compressed. int16 samples are divided by 32768 and float64 samples in [-1, 1]
+        rounded; ``warnings`` of the result say so.
     inflated
         Scratch file to write if ``wav_vals`` is compressed; as large as the samples, and the caller's to remove.
 
@@ -159,7 +166,7 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
             file = stack.enter_context(open(path, "rb"))
             state = _state_of(os.fstat(file.fileno()))
             archive = stack.enter_context(zipfile.ZipFile(file))
-            info = _member(archive, path, "wav_vals")
+            info = find_member(archive, path, "wav_vals")
             with archive.open(info) as member:
                 start = file.tell()  # opening a member leaves the file at its first byte
                 if info.compress_type != zipfile.ZIP_STORED:
@@ -167,41 +174,16 @@ def open_source(path: Path, inflated: Path) -> Iterator[Source]:
                         shutil.copyfileobj(member, out)
                     file, start = stack.enter_context(open(inflated, "rb")), 0
             file.seek(start)
-            shape, fortran_order, dtype = _read_header(path, "wav_vals", file)
+            shape, fortran_order, dtype = read_header(path, "wav_vals", file)
             header = os.pread(file.fileno(), file.tell() - start, start)
-            _check_samples(path, shape, fortran_order, dtype)
-            if info.file_size != len(header) + shape[0] * CLIP_SAMPLES * dtype.itemsize:
+            _check_samples(path, shape, fortran_order, dtype, corpus)
+            if info.file_size != len(header) + shape[0] * corpus.clip_samples * dtype.itemsize:
                 raise _damaged(path, f"wav_vals has {info.file_size} bytes, too few or too many for its shape {shape}")
-            labels = encode_labels(path, _read_text(archive, path, "label_vals", shape[0]))
-            has_groups = "group_vals.npy" in archive.namelist()
-            groups = _read_text(archive, path, "group_vals", shape[0]) if has_groups else None
-        yield Source(path, labels, groups, file, start + len(header), dtype, header, info.CRC, state)
-
-
-def encode_labels(path: Path, words: NDArray[np.str_]) -> NDArray[np.int8]:
-    """Turn words into label numbers.
-
-    Raises
-    ------
-    InputError
-        If a word is not among the twelve. It names each such word, how often and in which rows it occurs.
-    """
-    found, number = np.unique(words, return_inverse=True)
-    strange = np.flatnonzero(~np.isin(found, WORDS))
-    if strange.size:
-        rows = {str(found[word]): np.flatnonzero(number == word) for word in strange}
-        described = listed([f"{word!r} in {len(at)} clips (rows {listed(at)})" for word, at in rows.items()])
-        raise InputError(
-            f"label_vals in {path} has words that are not among the twelve: {described}; expected "
-            f"{', '.join(WORDS)}, so rename them (to 'unknown', perhaps)"
-        )
-    return np.array([WORDS.index(word) for word in found], np.int8)[number]
-
-
-def listed(entries: Sequence[object] | NDArray[np.int64]) -> str:
-    """Name a few entries and count the rest: ``3, 8, 9, 12, 40 and 2 more``."""
-    head = ", ".join(str(entry) for entry in entries[:LISTED])
-    return head if len(entries) <= LISTED else f"{head} and {len(entries) - LISTED} more"
+            columns = read_columns(archive, path, shape[0], corpus)
+        yield Source(
+            path, corpus, columns.labels, columns.groups, columns.sets, file, start + len(header), dtype, header,
+            info.CRC, state,
+        )  # fmt: skip
 
 
 def _state_of(status: os.stat_result) -> tuple[int, ...]:
@@ -209,7 +191,8 @@ def _state_of(status: os.stat_result) -> tuple[int, ...]:
 
 
 def _to_float32(raw: NDArray[Any]) -> NDArray[np.float32]:
-    clips = raw.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # infinite samples are refused later, by their rows
+        clips = raw.astype(np.float32, copy=False)
     return clips / np.float32(32768) if raw.dtype.kind == "i" else clips
 
 
@@ -239,57 +222,23 @@ def _damage_as_input_error(path: Path) -> Iterator[None]:
         raise _damaged(path, f"reading it as an npz failed ({error})") from None
 
 
-def _member(archive: zipfile.ZipFile, path: Path, name: str) -> zipfile.ZipInfo:
-    try:
-        return archive.getinfo(f"{name}.npy")
-    except KeyError:
-        held = ", ".join(sorted(member.removesuffix(".npy") for member in archive.namelist()))
-        raise InputError(f"{path} has no array {name}; it holds {held}; expected wav_vals and label_vals") from None
-
-
-def _read_header(path: Path, name: str, member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read shape, Fortran order and dtype, leaving the stream at the first value."""
-    if np.lib.format.read_magic(member) == (1, 0):
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(member)
-    else:
-        shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(member)
-    if dtype.hasobject:
-        raise InputError(
-            f"{name} in {path} holds pickled Python objects, which are never loaded; expected float32 samples or text, "
-            "so convert it with astype and save it again"
-        )
-    return shape, fortran_order, dtype
-
-
-def _check_samples(path: Path, shape: tuple[int, ...], fortran_order: bool, dtype: np.dtype[Any]) -> None:
-    if dtype.newbyteorder("=") not in (np.float32, np.float64, np.int16):
+def _check_samples(
+    path: Path, shape: tuple[int, ...], fortran_order: bool, dtype: np.dtype[Any], corpus: Corpus
+) -> None:
+    samples = corpus.clip_samples
+    if dtype.newbyteorder("=") not in (np.float32, np.float64, np.float16, np.int16):
         problem = (
-            f"is {dtype}, whose scale is ambiguous; expected float32 in [-1, 1] (float64 in [-1, 1] and int16 are "
-            "converted), so convert it and save it again"
+            f"is {dtype}, whose scale is ambiguous; expected float32 in [-1, 1] (float16 and float64 in [-1, 1] and "
+            "int16 are converted), so convert it and save it again"
         )
-    elif len(shape) != 2 or shape[1] != CLIP_SAMPLES or not shape[0]:
+    elif shape[1:] not in ((samples,), (samples, 1)) or not shape[0]:
         problem = (
-            f"has shape {shape}; expected (clips, {CLIP_SAMPLES}), at least one clip of one second at "
-            f"{SAMPLE_RATE_HZ} Hz, so resample and pad or cut the clips first"
+            f"has shape {shape}; expected (clips, {samples}), at least one clip of {corpus.clip_seconds:g} s at "
+            f"{corpus.sample_rate_hz} Hz, so set corpus.sample_rate_hz and corpus.clip_seconds in params.yaml to what "
+            "the clips are, or resample and pad or cut them"
         )
     elif fortran_order:
         problem = "is stored column by column (Fortran order); save it again with numpy.ascontiguousarray"
     else:
         return
     raise InputError(f"wav_vals in {path} {problem}")
-
-
-def _read_text(archive: zipfile.ZipFile, path: Path, name: str, clips: int) -> NDArray[np.str_]:
-    """Read a text array of shape (clips,) or (clips, 1) as shape (clips,)."""
-    content = archive.read(_member(archive, path, name))  # compares the checksum
-    stream = io.BytesIO(content)
-    shape, _, dtype = _read_header(path, name, stream)
-    if dtype.kind not in "US":
-        raise InputError(f"{name} in {path} is {dtype}; expected text, one entry a clip")
-    if shape not in ((clips,), (clips, 1)):
-        raise InputError(
-            f"the arrays in {path} differ in length: wav_vals has {clips} clips and {name} has shape {shape}; "
-            f"expected ({clips}, 1) or ({clips},), so save one entry a clip"
-        )
-    text = np.frombuffer(content, dtype, clips, stream.tell())
-    return np.char.decode(text, "utf-8") if dtype.kind == "S" else text

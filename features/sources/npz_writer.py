@@ -7,20 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from features.corpus import CLIP_SAMPLES, Recording
+from features.corpus import Corpus, Recording
 
 
 def write_npz(
     path: Path,
     clips: int,
     recordings: Iterable[Recording],
+    corpus: Corpus,
     *,
     maker: str = "",
     advance: Callable[[int], None] = lambda clips: None,
 ) -> None:
     """Write an npz; only one clip is in memory at a time. Equal input gives equal bytes.
 
-    Members are stored, not compressed, so that clips can be read where they lie.
+    Members are stored, not compressed, so that clips can be read where they lie. Groups and sets are left out if no
+    recording has one.
 
     Parameters
     ----------
@@ -38,21 +40,24 @@ def write_npz(
     ValueError
         If there are more or fewer recordings.
     """
-    words, groups = [], []
+    words, groups, sets = [], [], []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         with archive.open(zipfile.ZipInfo("wav_vals.npy"), "w", force_zip64=True) as member:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (clips, CLIP_SAMPLES)}
+            header = {"descr": "<f4", "fortran_order": False, "shape": (clips, corpus.clip_samples)}
             np.lib.format.write_array_header_1_0(member, header)
             for recording in recordings:
                 member.write(np.ascontiguousarray(recording.clip, "<f4").data)
                 words.append(recording.word)
                 groups.append(recording.group)
+                sets.append(recording.set)
                 advance(1)
         if len(words) != clips:
             raise ValueError(f"promised {clips} clips, wrote {len(words)}")
-        for name, text in (("label_vals", words), ("group_vals", groups)):
+        columns = {"label_vals": words, "group_vals": groups, "set_vals": sets}
+        arrays = {name: np.array(text).reshape(clips, 1) for name, text in columns.items() if any(text)}
+        for name, array in {**arrays, "sample_rate": np.array(corpus.sample_rate_hz)}.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
-                np.lib.format.write_array(member, np.array(text).reshape(clips, 1), allow_pickle=False)
+                np.lib.format.write_array(member, array, allow_pickle=False)
         if maker:
             archive.comment = _signature(archive, maker)
 

@@ -1,24 +1,29 @@
 """Dividing an npz: one scan of every clip, then the rows of each set, then a waveform store of each set."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from features.build import Outcome, fill, tasks_of
-from features.corpus import WORDS
 from features.errors import InputError
 from features.fingerprint import settings_hash, shard_key, waveform_version
-from features.sources.npz import Source, listed
-from features.split.sets import SplitSpec, divide, join_groups
+from features.sources.npz import Source
+from features.sources.npz_columns import listed
+from features.split.near import fingerprints, near_pairs
+from features.split.sets import SETS, SplitSpec, divide, join_groups
 from features.store.cache import ShardCache
 from features.store.layout import WAVEFORM_LAYOUT, shard_ranges
 from features.store.writer import ClipColumns, create_waveform_store
 
+BLOCK_CLIPS = 256
 DIGEST_BYTES = 16
 SCALED_PEAK = 4.0
 """Samples in [-1, 1] may overshoot a little after resampling; beyond this they were never scaled to it."""
@@ -31,7 +36,7 @@ class Division:
     spec: SplitSpec
     rows: dict[str, NDArray[np.int64]]
     """Rows of each of :data:`~features.split.sets.SETS`, in random order."""
-    labels: NDArray[np.int8]
+    labels: NDArray[np.integer[Any]]
     """Of every row, shape (clips,)."""
     groups: NDArray[np.int64]
     """Group number of every row, shape (clips,); a group lies in one set."""
@@ -78,16 +83,86 @@ def divide_source(source: Source, spec: SplitSpec, advance: Callable[[int], None
             "expected [-1, 1], so divide them by the full scale they were recorded with (32768 for 16 bits)"
         )
     groups = join_groups(source.groups, digests)
-    return Division(spec, divide(source.labels, groups, spec), source.labels, groups, digests, peaks)
+    if source.sets is None or spec.published == "ignore":
+        rows = divide(source.labels, groups, source.corpus.words, spec)
+    else:
+        rows = _published(source, source.sets, groups, digests, spec)
+    return Division(spec, rows, source.labels, groups, digests, peaks)
+
+
+def _published(
+    source: Source, sets: NDArray[np.str_], groups: NDArray[np.int64], digests: NDArray[np.void], spec: SplitSpec
+) -> dict[str, NDArray[np.int64]]:
+    """Rows of each set as the npz publishes them, in random order."""
+    rng = np.random.default_rng(spec.seed)
+    rows = {name: rng.permutation(np.flatnonzero(sets == name)) for name in SETS}
+    empty = [name for name, chosen in rows.items() if not len(chosen)]
+    if empty:
+        raise InputError(
+            f"set_vals in {source.path} puts no clip into {', '.join(empty)}; expected clips in each of "
+            f"{', '.join(SETS)}, so complete it, or set split.published to ignore"
+        )
+    found = count_crossings(sets, source.groups, digests)
+    if spec.published == "check" and any(found.values()):
+        raise InputError(
+            f"the split that {source.path} publishes puts {found['speakers']} speakers and {found['contents']} clips "
+            "with copies into more than one set, so its test set is not unheard; expected each in one, so set "
+            "split.published to ignore to divide anew, or to trust to take it as it is"
+        )
+    return rows
+
+
+def count_crossings(
+    sets: NDArray[np.str_], speakers: NDArray[np.str_] | None, digests: NDArray[np.void]
+) -> dict[str, int]:
+    """Count known speakers, and contents of clips, that are in more than one set.
+
+    Examples
+    --------
+    >>> count_crossings(np.array(["train", "test"]), np.array(["ann", "ann"]), np.array([b"x", b"y"], "V1"))
+    {'speakers': 1, 'contents': 0}
+    """
+
+    def crossing(of: NDArray[Any], where: NDArray[np.str_]) -> int:
+        pairs = set(zip(np.unique(of, return_inverse=True)[1].reshape(-1).tolist(), where.tolist(), strict=True))
+        return sum(count > 1 for count in Counter(one for one, _ in pairs).values())
+
+    known = speakers != "" if speakers is not None else np.zeros(len(sets), bool)
+    return {
+        "speakers": crossing(speakers[known], sets[known]) if speakers is not None else 0,
+        "contents": crossing(digests, sets),
+    }
 
 
 def digests_of(clips: NDArray[np.float32]) -> NDArray[np.void]:
-    """Digest each clip: float32, shape (clips, 8000), to 16 raw bytes each (``V16``), shape (clips,)."""
+    """Digest each clip: float32, shape (clips, samples), to 16 raw bytes each (``V16``), shape (clips,)."""
     digests = b"".join(blake2b(clip.data, digest_size=DIGEST_BYTES).digest() for clip in clips)
     return np.frombuffer(digests, f"V{DIGEST_BYTES}")
 
 
-def count_duplicates(digests: NDArray[np.void], labels: NDArray[np.int8]) -> dict[str, int]:
+def find_near_duplicates(
+    source: Source, digests: NDArray[np.void], *, workers: int, advance: Callable[[int], None] = lambda clips: None
+) -> NDArray[np.int64]:
+    """Find clips of the same take that are not equal, with :mod:`features.split.near`.
+
+    Returns
+    -------
+    int64 array, shape (pairs, 2)
+        Rows, the lower first.
+    """
+
+    def look(rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+        prints = fingerprints(source.read(rows), source.corpus.sample_rate_hz)
+        advance(len(rows))
+        return prints
+
+    blocks = [np.arange(start, stop) for start, stop in shard_ranges(source.clips, BLOCK_CLIPS)]
+    with ThreadPoolExecutor(workers) as pool:
+        pairs = near_pairs(np.concatenate(list(pool.map(look, blocks))))
+    return pairs[digests[pairs[:, 0]] != digests[pairs[:, 1]]]
+
+
+def count_duplicates(digests: NDArray[np.void], labels: NDArray[np.integer[Any]]) -> dict[str, int]:
     """Count exact duplicates, as ``metrics/split.json`` lists them.
 
     Returns
@@ -102,7 +177,8 @@ def count_duplicates(digests: NDArray[np.void], labels: NDArray[np.int8]) -> dic
     {'contents': 1, 'clips': 1, 'words_disagree': 1}
     """
     _, content, copies = np.unique(digests, return_inverse=True, return_counts=True)
-    pairs = np.unique(content.reshape(-1).astype(np.int64) * len(WORDS) + labels) // len(WORDS)
+    words = int(labels.max()) + 1
+    pairs = np.unique(content.reshape(-1).astype(np.int64) * words + labels) // words
     words_each = np.bincount(pairs, minlength=len(copies))
     return {
         "contents": int((copies > 1).sum()),
@@ -130,7 +206,9 @@ def write_set(
     """
     columns = division.columns_of(name)
     split = msgspec.to_builtins(division.spec)
-    store = create_waveform_store(target, columns, division.fingerprint_of(name), split)
+    store = create_waveform_store(
+        target, columns, division.fingerprint_of(name), split, source.corpus, speakers_known=source.speakers_known
+    )
     settings = settings_hash(WAVEFORM_LAYOUT, waveform_version())
 
     def read(start: int, stop: int) -> Iterator[NDArray[np.float32]]:

@@ -1,12 +1,12 @@
 """Which clip goes to train, validation or test: arithmetic on labels and groups that opens no file."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from features.corpus import WORDS
 from features.errors import InputError
 
 SETS = ("train", "validation", "test")
@@ -18,6 +18,9 @@ class SplitSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     test_fraction: Annotated[float, Meta(gt=0, lt=1)]
     validation_fraction: Annotated[float, Meta(gt=0, lt=1)]
     seed: Annotated[int, Meta(ge=0)]
+    published: Literal["check", "trust", "ignore"] = "check"
+    """What to do with a split that the npz publishes: take it if no speaker and no clip is in two sets; take it in any
+    case; or divide anew."""
 
     def __post_init__(self) -> None:
         if self.test_fraction + self.validation_fraction >= 1:
@@ -38,7 +41,7 @@ def join_groups(speakers: NDArray[np.str_] | None, digests: NDArray[np.void]) ->
     Parameters
     ----------
     speakers : text array, shape (clips,), or None
-        Who speaks each clip, if known.
+        Who speaks each clip, if known; an empty name is an unknown speaker, and nobody else.
     digests : bytes array, shape (clips,)
         Equal for clips of equal content.
 
@@ -55,7 +58,9 @@ def join_groups(speakers: NDArray[np.str_] | None, digests: NDArray[np.void]) ->
     _, content = np.unique(digests, return_inverse=True)
     links, group = [content], np.arange(len(digests))
     if speakers is not None:
-        _, group = np.unique(speakers, return_inverse=True)
+        names, group = np.unique(speakers, return_inverse=True)
+        unknown = np.flatnonzero(speakers == "")
+        group[unknown] = len(names) + np.arange(len(unknown))
         links.append(group)
     before = None
     while before is None or (group != before).any():  # each round follows the chains by one link
@@ -99,7 +104,9 @@ def target_counts(word_counts: NDArray[np.int64], fractions: tuple[float, ...]) 
     return wanted
 
 
-def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec) -> dict[str, NDArray[np.int64]]:
+def divide(
+    labels: NDArray[np.integer[Any]], groups: NDArray[np.int64], words: Sequence[str], spec: SplitSpec
+) -> dict[str, NDArray[np.int64]]:
     """Divide clips into train, validation and test sets.
 
     Whole groups are assigned, the largest first and otherwise in random order, each to the set whose word counts it
@@ -108,7 +115,8 @@ def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec)
 
     Parameters
     ----------
-    labels : int8 array, shape (clips,)
+    labels : integer array, shape (clips,)
+        Positions in ``words``.
     groups : int64 array, shape (clips,)
         Group number of each clip, from 0; a group stays in one set.
 
@@ -129,7 +137,7 @@ def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec)
                 "expected every set to get some, so choose other fractions under split or bring more clips"
             )
     rng = np.random.default_rng(spec.seed)
-    group_words = np.zeros((groups.max() + 1, len(WORDS)), np.int64)
+    group_words = np.zeros((groups.max() + 1, len(words)), np.int64)
     np.add.at(group_words, (groups, labels), 1)
     word_counts = group_words.sum(axis=0)
     targets = target_counts(word_counts, spec.fractions)
@@ -138,17 +146,17 @@ def divide(labels: NDArray[np.int8], groups: NDArray[np.int64], spec: SplitSpec)
     chosen = np.zeros(len(group_words), np.int64)
     shuffled = rng.permutation(len(group_words))
     for group in shuffled[np.argsort(-group_words[shuffled].sum(axis=1), kind="stable")]:
-        words = group_words[group]
-        gain = (words * (2 * missing - words) * weight).sum(axis=1)  # how far squared distance to the targets falls
+        counts = group_words[group]
+        gain = (counts * (2 * missing - counts) * weight).sum(axis=1)  # how far squared distance to the targets falls
         best = int(gain.argmax())
         chosen[group] = best
-        missing[best] -= words
-    _fill_gaps(group_words, chosen)
+        missing[best] -= counts
+    _fill_gaps(group_words, chosen, words)
     set_of_clip = chosen[groups]
     return {name: rng.permutation(np.flatnonzero(set_of_clip == number)) for number, name in enumerate(SETS)}
 
 
-def _fill_gaps(group_words: NDArray[np.int64], chosen: NDArray[np.int64]) -> None:
+def _fill_gaps(group_words: NDArray[np.int64], chosen: NDArray[np.int64], words: Sequence[str]) -> None:
     """Give a set that lacks a word the smallest group with that word whose own set keeps all its words without it."""
     for number, name in enumerate(SETS):
         for word in np.flatnonzero(group_words.sum(axis=0)):
@@ -162,7 +170,7 @@ def _fill_gaps(group_words: NDArray[np.int64], chosen: NDArray[np.int64]) -> Non
             else:
                 clips, in_groups = group_words[:, word].sum(), np.count_nonzero(group_words[:, word])
                 raise InputError(
-                    f"the word {WORDS[word]!r} has too few clips to split: its {clips} clips lie in {in_groups} groups "
+                    f"the word {words[word]!r} has too few clips to split: its {clips} clips lie in {in_groups} groups "
                     f"(speakers or copies, which stay together) and none is left for the {name} set; expected at least "
                     f"one clip in each of {', '.join(SETS)}, so bring more clips or speakers of it or change split.seed"
                 )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.store.layout import FEATURES, WAVEFORM, Array, StoreSpec, shard_ranges
@@ -101,23 +101,24 @@ class Store:
         return self.layout.chunk_clips
 
     @property
-    def labels(self) -> NDArray[np.int8]:
-        """Label numbers, int8, shape (clips,)."""
-        return self._small("label", np.int8)
+    def labels(self) -> NDArray[np.integer[Any]]:
+        """Positions in ``attributes["words"]``, shape (clips,)."""
+        return self._small("label")
 
     @property
     def source_rows(self) -> NDArray[np.int64]:
         """Rows of the npz that the clips came from, int64, shape (clips,)."""
-        return self._small("source_row", "<i8")
+        return self._small("source_row")
 
     @property
     def digests(self) -> NDArray[np.uint8]:
         """BLAKE2b of each clip's float32 waveform, uint8, shape (clips, 16)."""
-        return self._small("digest", np.uint8)
+        return self._small("digest")
 
-    def _small(self, name: str, dtype: DTypeLike) -> NDArray[Any]:
+    def _small(self, name: str) -> NDArray[Any]:
         """Read a small array, of one chunk; it is not kept, because most tasks need none."""
-        shape = json.loads(self._checked(f"{name}/zarr.json"))["shape"]
+        metadata = json.loads(self._checked(f"{name}/zarr.json"))
+        shape, dtype = metadata["shape"], np.dtype(metadata["data_type"]).newbyteorder("<")
         content = self._checked(f"{name}/c" + "/0" * len(shape))
         return np.frombuffer(content[:-CRC_BYTES], dtype).reshape(shape)
 
@@ -249,7 +250,7 @@ class FeatureStore(Store):
     @property
     def axes(self) -> FeatureAxes:
         """Centres of bins and frames."""
-        return FeatureAxes(self._small("frequency", "<f8"), self._small("time", "<f8"))
+        return FeatureAxes(self._small("frequency"), self._small("time"))
 
 
 def is_elsewhere(path: Path) -> bool:
@@ -275,7 +276,10 @@ def array_in(path: Path) -> Array:
         files = Manifest.read(path).files
         found = [array for array in arrays if f"{array.name}/zarr.json" in files]
     except ManifestError:
-        found = [array for array in arrays if (path / array.name / "zarr.json").exists()]
+        # Listing a folder fails where a server does not answer; exists() would only say no.
+        found = [
+            array for array in arrays if any(file.name == "zarr.json" for file in (path / array.name).glob("*.json"))
+        ]
     if found:
         return found[0]
     if path.exists():

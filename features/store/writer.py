@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.corpus import CLIP_SAMPLES, SAMPLE_RATE_HZ, WORDS
+from features.corpus import Corpus
 from features.store.layout import FEATURES, SEPARATOR, WAVEFORM, WAVEFORM_LAYOUT, Array, StoreSpec, shard_ranges
 from features.store.manifest import Manifest
 from features.store.shard import COMPRESSION_LEVEL, FILL, SHUFFLE, Checksum, checksum, write_shard
@@ -20,8 +20,8 @@ from features.store.shard import COMPRESSION_LEVEL, FILL, SHUFFLE, Checksum, che
 class ClipColumns:
     """What is known of each clip beside its values."""
 
-    labels: NDArray[np.int8]
-    """Positions in :data:`~features.corpus.WORDS`, shape (clips,)."""
+    labels: NDArray[np.integer[Any]]
+    """Positions in the corpus's words, shape (clips,)."""
     source_rows: NDArray[np.int64]
     """Rows of the npz, shape (clips,)."""
     digests: NDArray[np.uint8]
@@ -107,7 +107,7 @@ class StoreWriter:
         )
         # name: values, dimensions, fill value, attributes
         small: dict[str, tuple[NDArray[Any], tuple[str, ...], float, dict[str, Any]]] = {
-            "label": (clips.labels.astype("<i1"), ("clip",), -1, {}),
+            "label": (clips.labels.astype(clips.labels.dtype.newbyteorder("<")), ("clip",), -1, {}),
             "source_row": (clips.source_rows.astype("<i8"), ("clip",), -1, {}),
             "digest": (clips.digests.astype("<u1"), ("clip", "byte"), 0, {}),
         }
@@ -181,7 +181,9 @@ class StoreWriter:
         Manifest(attributes=self._attributes, files=self._small_files, shards=shards).write(self.path)
 
 
-def create_waveform_store(path: Path, clips: ClipColumns, digest: str, split: dict[str, Any]) -> StoreWriter:
+def create_waveform_store(
+    path: Path, clips: ClipColumns, digest: str, split: dict[str, Any], corpus: Corpus, *, speakers_known: bool = True
+) -> StoreWriter:
     """Begin a :class:`~features.store.reader.WaveformStore`.
 
     Parameters
@@ -192,15 +194,20 @@ def create_waveform_store(path: Path, clips: ClipColumns, digest: str, split: di
         Fingerprint of the waveforms, labels and rows to come.
     split : dict
         Settings by which these clips were chosen.
+    corpus : Corpus
+    speakers_known : bool
+        Whether the sets are known to hold different speakers.
     """
     attributes = {
         "store": msgspec.to_builtins(WAVEFORM_LAYOUT),
-        "words": list(WORDS),
-        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "words": list(corpus.words),
+        "sample_rate_hz": corpus.sample_rate_hz,
+        "clip_seconds": corpus.clip_seconds,
+        "speakers_known": speakers_known,
         "digest": digest,
         "split": split,
     }
-    return StoreWriter(path, WAVEFORM, (CLIP_SAMPLES,), WAVEFORM_LAYOUT, clips, attributes)
+    return StoreWriter(path, WAVEFORM, (corpus.clip_samples,), WAVEFORM_LAYOUT, clips, attributes)
 
 
 def create_feature_store(

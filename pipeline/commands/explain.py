@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from features.corpus import Corpus
 from features.errors import InputError
 from features.plan import Clips, changes, estimate, made_of, missing_shards
 from features.sources.npz import open_source
@@ -65,9 +66,10 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
         with suppress(InputError):
             return {name: _clips_in(WaveformStore.open(Path(f"data/split/{name}.zarr"))) for name in names}
     npz, spec = Path(read_section("data", DataSpec).npz), read_section("split", SplitSpec)
+    corpus = read_section("corpus", Corpus)
     with (
         scratch(Path("data/split/samples"), warn_waiting) as inflated,
-        open_source(npz, inflated) as source,
+        open_source(npz, inflated, corpus) as source,
         progress("examining", source.clips) as advance,
     ):
         division = divide_source(source, spec, advance)
@@ -79,6 +81,7 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
             labels=columns[name].labels,
             source_rows=columns[name].source_rows,
             split=msgspec.to_builtins(spec),
+            samples=corpus.clip_samples,
         )
         for name in names
     }
@@ -86,7 +89,7 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
 
 def _clips_in(store: WaveformStore) -> Clips:
     recorded = store.attributes
-    return Clips(recorded["digest"], store.digests, store.labels, store.source_rows, recorded["split"])
+    return Clips(recorded["digest"], store.digests, store.labels, store.source_rows, recorded["split"], *store.shape)
 
 
 def _explain(
@@ -103,7 +106,7 @@ def _explain(
     if status.reasons("split") and not (features and made_of(features, clips)):
         reasons.append("split will write other clips")
     if reasons:
-        seconds, size = estimate(missing, spec, layout)
+        seconds, size = estimate(missing, spec, layout, clips.samples)
         seconds = START_S + seconds / workers
         why = (changed or reasons) if features else [f"{path} is missing or damaged"]
         if features and missing and not changed:

@@ -1,6 +1,7 @@
 """Command ``features inspect``: what is in a store; single clips as pictures and sound."""
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from features.corpus import WORDS, word_counts
+from features.corpus import word_counts
 from features.errors import InputError
 from features.look.location import locate, reachable
 from features.look.summary import summarize
@@ -101,7 +102,7 @@ def _describe(store: Store) -> dict[str, Any]:
         "uncompressed_bytes": raw,
         "ratio": raw / stored,
         "provenance": {key: value for key, value in store.attributes.items() if key not in ("words", "clips", "store")},
-        "words": word_counts(store.labels),
+        "words": word_counts(store.labels, store.attributes["words"]),
         "values": values,
         "suspicious": asdict(suspicious),
     }
@@ -158,9 +159,10 @@ def _existing(store: Store, clip: int) -> int:
 
 def _sample(store: Store, word: str, sample: int, seed: int) -> list[int]:
     """Random clips of a word, by their numbers."""
-    if word not in WORDS:
-        raise InputError(f"there is no word {word!r}; expected one of {', '.join(WORDS)}")
-    clips = np.flatnonzero(store.labels == WORDS.index(word))
+    words = store.attributes["words"]
+    if word not in words:
+        raise InputError(f"there is no word {word!r}; expected one of {', '.join(words)}")
+    clips = np.flatnonzero(store.labels == words.index(word))
     if not len(clips):
         raise InputError(f"{store.path} has no clip of {word}; run features inspect {store.path} to see its words")
     return sorted(np.random.default_rng(seed).permutation(clips)[:sample].tolist())
@@ -181,6 +183,10 @@ class _Shown:
         return f"{self.word}, clip {self.clip}, row {self.source_row}"
 
 
+def _file_name(word: str) -> str:
+    return re.sub(r"[^\w-]", "_", word)
+
+
 def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None, force: bool, as_json: bool) -> None:
     """Write a picture and the sound of each clip, and one picture of the first few side by side; print where."""
     from features.look import pictures  # matplotlib is slow to import
@@ -188,13 +194,13 @@ def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None
     folder, waveforms = to or TO, _waveforms_of(store)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder for pictures and sound, so give another with --to")
-    labels, rows = store.labels, store.source_rows
+    labels, rows, rate_hz = store.labels, store.source_rows, store.attributes["sample_rate_hz"]
     shown = []
     for clip in clips:
-        word = WORDS[labels[clip]]
-        name = folder / f"{store.path.stem}-{word}-{clip}"
+        word = store.attributes["words"][labels[clip]]
+        name = folder / f"{store.path.stem}-{_file_name(word)}-{clip}"
         shown.append(_Shown(clip, word, int(rows[clip]), f"{name}.png", f"{name}.wav" if waveforms else None))
-    sheet = str(folder / f"{store.path.stem}-{shown[0].word}.png") if len(shown) > 1 else None
+    sheet = str(folder / f"{store.path.stem}-{_file_name(shown[0].word)}.png") if len(shown) > 1 else None
 
     def draw(path: Path, which: list[_Shown]) -> None:
         values = np.concatenate([store.read(each.clip, each.clip + 1) for each in which])
@@ -202,7 +208,7 @@ def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None
         if isinstance(store, FeatureStore):
             pictures.draw_spectrograms(path, values, store.axes, titles)
         else:
-            pictures.draw_waveforms(path, values, titles)
+            pictures.draw_waveforms(path, values, rate_hz, titles)
 
     files = [file for each in shown for file in (each.picture, each.sound) if file] + ([sheet] if sheet else [])
     guard = partial(refuse_existing, force=force or to is None)  # the default folder is ours
@@ -211,7 +217,7 @@ def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None
         for each in shown:
             draw(paths[each.picture], [each])
             if each.sound and waveforms:
-                pictures.write_wav(paths[each.sound], waveforms.read(each.clip, each.clip + 1)[0])
+                pictures.write_wav(paths[each.sound], waveforms.read(each.clip, each.clip + 1)[0], rate_hz)
         if sheet:
             draw(paths[sheet], shown[:SHEET_CLIPS])
     if as_json:

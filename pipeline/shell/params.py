@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from features.errors import InputError
 
 PARAMS = Path("params.yaml")
-SECTIONS = ("data", "synthesize", "split", "features", "store", "train", "models")
+SECTIONS = ("corpus", "data", "synthesize", "split", "features", "store", "train", "models")
 
 Spec = TypeVar("Spec", bound=Struct)
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import Literal
 
 Advance = Callable[[int], None]
-Unit = Literal["clips", "bytes"]
+Unit = Literal["clips", "files", "bytes"]
 
 
 @contextmanager
 def progress(what: str, total: int | None, unit: Unit = "clips") -> Iterator[Advance]:
-    """Show how far a step has come: call what this yields with the clips or bytes just finished, from any thread.
+    """Show how far a step has come: call what this yields with the number just finished, from any thread.
 
     ``total`` is None if it is unknown.
     """
@@ -31,6 +31,6 @@ def progress(what: str, total: int | None, unit: Unit = "clips") -> Iterator[Adv
         def advance(done: int) -> None:
             bar.advance(number, done)
             speed = task.speed or 0
-            bar.update(number, rate=f"{speed / 1e6:,.0f} MB/s" if unit == "bytes" else f"{speed:,.0f} clips/s")
+            bar.update(number, rate=f"{speed / 1e6:,.0f} MB/s" if unit == "bytes" else f"{speed:,.0f} {unit}/s")
 
         yield advance

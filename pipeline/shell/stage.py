@@ -25,7 +25,7 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def counted(number: int, thing: str) -> str:
+def counted(number: int, thing: str, things: str = "") -> str:
     """A number of things.
 
     Examples
@@ -33,7 +33,7 @@ def counted(number: int, thing: str) -> str:
     >>> counted(1, "shard"), counted(2000, "shard")
     ('1 shard', '2,000 shards')
     """
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def warn(line: str) -> None:

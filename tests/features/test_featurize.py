@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import contents, write_waveforms
 
+from features.corpus import Corpus
 from features.errors import InputError
 from features.featurize import featurize, waveform_pieces
 from features.spectrogram import FeatureSpec
@@ -114,7 +115,7 @@ def test_one_changed_clip_costs_one_shard(tmp_path: Path, cache: ShardCache) -> 
 def rewrite(store: WaveformStore, path: Path, digests: np.ndarray, waves: np.ndarray) -> Path:
     from features.store.writer import ClipColumns, create_waveform_store
 
-    draft = create_waveform_store(path, ClipColumns(store.labels, store.source_rows, digests), "edited", {})
+    draft = create_waveform_store(path, ClipColumns(store.labels, store.source_rows, digests), "edited", {}, Corpus())
     for number, (start, stop) in enumerate(draft.shards):
         draft.write(number, waves[start:stop])
     draft.finalize()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import Project, make_arrays
 
-from features.corpus import CLIP_SAMPLES, WORDS
+from features.corpus import WORDS, Corpus
 
 
 def assert_refused(project: Project, sentence: str, *stage: str) -> None:
@@ -207,6 +207,6 @@ def test_what_a_killed_run_left_does_not_stay(project: Project) -> None:
 
 
 def test_clips_and_words_are_those_of_the_contract() -> None:
-    assert CLIP_SAMPLES == 8000
+    assert Corpus().clip_samples == 8000
     assert WORDS == ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "unknown", "silence")
     assert Path(shutil.which("unshare") or "").exists(), "the full-disk tests need util-linux"

@@ -30,10 +30,14 @@ def test_an_archive_becomes_an_npz_that_split_can_read(project: Project) -> None
     assert done.code == 0, done.err
     with np.load(project.folder / "out/real.npz", allow_pickle=False) as npz:
         assert npz["label_vals"][:, 0].tolist() == ["go", "silence", "unknown", "yes"]
-        assert npz["group_vals"][:, 0].tolist() == ["11ffee00", "_silence_/3", "0a7c2a8d", "0a7c2a8d"]
+        assert npz["group_vals"][:, 0].tolist() == [
+            "11ffee00", "_silence_/3.wav", "0a7c2a8d", "0a7c2a8d",
+        ]  # fmt: skip
+        assert npz["sample_rate"] == 8000
+        assert "set_vals" not in npz
         assert npz["wav_vals"].shape == (4, 8000)
         assert npz["wav_vals"].dtype == np.float32
-    assert [path.name for path in (project.folder / "out").iterdir()] == ["real.npz"]
+    assert sorted(path.name for path in (project.folder / "out").iterdir()) == ["real.npz", "real.tsv"]
 
 
 def device(path: Path) -> None:
@@ -71,6 +75,8 @@ def test_import_leaves_what_stands_in_its_way(project: Project, kind: str) -> No
     replaced = kind in ("npz", "text")
     assert forced.code == (0 if replaced else 2), forced.err
     assert replaced or everything(project.folder) == before
+    if replaced:
+        assert (project.folder / "out.tsv").read_text().count("taken") == len(FILES)
 
 
 def test_import_never_replaces_its_source(project: Project) -> None:
@@ -100,7 +106,7 @@ def test_nothing_to_import(project: Project) -> None:
     (project.folder / "empty").mkdir()
     done = project.stage("import_speech_commands", "empty", "out.npz")
     assert done.code == 2
-    assert "holds no <word>/<name>.wav files" in done.err
+    assert "empty gives no clip (no file); expected recordings in a folder for each word, such as yes/1.wav" in done.err
     assert not (project.folder / "out.npz").exists()
 
 

@@ -45,7 +45,7 @@ def test_everything_runs_once(reproduced: tuple[Project, Finished]) -> None:
         metrics = json.loads((project.folder / f"metrics/{model}.json").read_text())
         assert metrics["test_clips"] == FeatureStore.open(project.folder / "data/features/test.zarr").clips
         assert metrics["accuracy_ci95"][0] <= metrics["accuracy"] <= metrics["accuracy_ci95"][1]
-        assert set(metrics) == {"accuracy", "accuracy_ci95", "loss", "test_clips", "words"}
+        assert set(metrics) == {"accuracy", "accuracy_ci95", "loss", "speakers_known", "test_clips", "words"}
 
 
 def test_features_lead_back_to_the_npz(reproduced: tuple[Project, Finished]) -> None:
@@ -93,6 +93,11 @@ TRAINED = BASE | SKIP
 # setting                  | another value | which stages DVC runs then
 SETTINGS = [
     ("data.npz",                 "other.npz",  AFTER_SPLIT),
+    ("corpus.words",             ["no", "yes"], ALL),
+    ("corpus.sample_rate_hz",    16000,        ALL),
+    ("corpus.clip_seconds",      0.5,          ALL),
+    ("synthesize.language",      "ko",         ALL),
+    ("split.published",          "trust",      AFTER_SPLIT),
     ("synthesize.clips",         130,          ALL),
     ("synthesize.seed",          1,            ALL),
     ("split.test_fraction",      0.2,          AFTER_SPLIT),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from conftest import Project, everything, make_arrays
 
-from features.corpus import CLIP_SAMPLES, WORDS, Recording
+from features.corpus import WORDS, Corpus, Recording
 from features.sources.npz_writer import write_npz
 
 FILE = "data/demo/speech_wav_8000.npz"
@@ -18,7 +18,7 @@ def test_the_embedded_corpus_has_the_reference_schema(project: Project) -> None:
     assert done.code == 0, done.err
     with np.load(project.folder / FILE, allow_pickle=False) as npz:
         waves, labels, groups = npz["wav_vals"], npz["label_vals"], npz["group_vals"]
-    assert waves.shape == (250, CLIP_SAMPLES)
+    assert waves.shape == (250, Corpus().clip_samples)
     assert waves.dtype == np.float32
     assert np.abs(waves).max() <= 1
     assert labels.shape == groups.shape == (250, 1)
@@ -69,9 +69,9 @@ def test_an_intact_file_of_the_same_settings_and_code_stays(project: Project) ->
 def test_a_file_of_an_earlier_version_is_replaced(project: Project) -> None:
     path = project.folder / FILE
     path.parent.mkdir(parents=True)
-    recording = Recording(np.zeros(CLIP_SAMPLES, np.float32), "yes", "a")
+    recording = Recording(np.zeros(Corpus().clip_samples, np.float32), "yes", "a")
     for maker, code in (("spoken-words synthesize", 0), ("somebody else", 2)):
-        write_npz(path, 1, [recording], maker=maker)
+        write_npz(path, 1, [recording], Corpus(), maker=maker)
         assert project.stage("synthesize").code == code
 
 

@@ -9,7 +9,7 @@ from features.spectrogram import FeatureSpec, transform
 from features.store.writer import FeatureAxes
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
-AXES = FeatureAxes(SPEC.frequency_hz, SPEC.time_s)
+AXES = FeatureAxes(*SPEC.axes(8000, 8000))
 
 
 def tone(frequency_hz: float) -> np.ndarray:
@@ -32,7 +32,7 @@ def test_a_picture_shows_the_tone_where_it_is(tmp_path: Path) -> None:
 def test_many_pictures_are_one_sheet(tmp_path: Path) -> None:
     features = transform(np.stack([tone(500 * number) for number in range(1, 6)]), SPEC)
     draw_spectrograms(tmp_path / "a.png", features, AXES, [str(number) for number in range(5)])
-    draw_waveforms(tmp_path / "b.png", np.stack([tone(500)] * 4), list("abcd"))
+    draw_waveforms(tmp_path / "b.png", np.stack([tone(500)] * 4), 8000, list("abcd"))
     assert matplotlib.image.imread(tmp_path / "a.png").shape[1] > 1200
     assert matplotlib.image.imread(tmp_path / "b.png").ndim == 3
 
@@ -40,7 +40,7 @@ def test_many_pictures_are_one_sheet(tmp_path: Path) -> None:
 def test_sound_is_what_was_recorded(tmp_path: Path) -> None:
     wave = tone(1000)
     wave[0] = 3  # beyond full scale is cut
-    write_wav(tmp_path / "a.wav", wave)
+    write_wav(tmp_path / "a.wav", wave, 8000)
     heard, rate = soundfile.read(tmp_path / "a.wav", dtype="float32")
     assert rate == 8000
     np.testing.assert_allclose(heard[1:], wave[1:], atol=1 / 2**15)

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from features.corpus import WORDS
+from features.corpus import WORDS, Corpus
 from features.sources.demo_corpus import OTHER_WORDS, clips_per_word, draw_speakers, noise, place, trim
 
 
@@ -20,13 +20,13 @@ def test_unknown_is_many_other_words() -> None:
 
 
 def test_speakers_are_many_and_all_different() -> None:
-    speakers = draw_speakers(12_500, np.random.default_rng(0))  # for the largest corpus
+    speakers = draw_speakers(12_500, "en", np.random.default_rng(0))  # for the largest corpus
     assert len({speaker.name for speaker in speakers}) == 12_500
     assert len({(speaker.accent, speaker.variant) for speaker in speakers}) > 500
 
 
 def test_noise_has_unit_power_and_is_never_the_same() -> None:
-    clips = [noise(np.random.default_rng(seed)) for seed in range(20)]
+    clips = [noise(Corpus(), np.random.default_rng(seed)) for seed in range(20)]
     for first, second in pairwise(clips):
         assert first.dtype == np.float32
         assert np.sqrt(np.mean(np.square(first))) == pytest.approx(1, rel=1e-3)
@@ -38,7 +38,7 @@ def test_noise_has_unit_power_and_is_never_the_same() -> None:
 @pytest.mark.parametrize("samples", [0, 1, 3000, 8000, 9000])
 def test_words_of_any_length_are_placed(samples: int) -> None:
     rng = np.random.default_rng(0)
-    clip = place(np.ones(samples, np.float32), noise(rng), rng)
+    clip = place(np.ones(samples, np.float32), noise(Corpus(), rng), 8000, rng)
     assert clip.shape == (8000,)
     assert np.abs(clip).max() <= 1
 

@@ -10,9 +10,10 @@ from conftest import make_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.corpus import CLIP_SAMPLES, WORDS, Recording
+from features.corpus import WORDS, Corpus, Recording
 from features.errors import InputError
-from features.sources.npz import Source, encode_labels, open_source
+from features.sources.npz import Source, open_source
+from features.sources.npz_columns import encode_labels
 from features.sources.npz_writer import write_npz
 
 
@@ -22,7 +23,7 @@ def save(path: Path, *, compressed: bool = False, **arrays: np.ndarray) -> Path:
 
 
 def read_all(path: Path) -> tuple[np.ndarray, Source]:
-    with open_source(path, path.with_suffix(".inflated")) as source:
+    with open_source(path, path.with_suffix(".inflated"), Corpus()) as source:
         return np.concatenate([block for _, block in source.blocks()]), source
 
 
@@ -30,7 +31,7 @@ def read_all(path: Path) -> tuple[np.ndarray, Source]:
 def test_reads_rows_and_blocks_as_numpy_would(tmp_path: Path, arrays: dict[str, np.ndarray], compressed: bool) -> None:
     path = save(tmp_path / "a.npz", compressed=compressed, **arrays)
     rows = np.array([119, 0, 7, 7])
-    with open_source(path, tmp_path / "inflated") as source:
+    with open_source(path, tmp_path / "inflated", Corpus()) as source:
         np.testing.assert_array_equal(source.read(rows), arrays["wav_vals"][rows])
         assert source.groups is not None
         assert source.groups.tolist() == arrays["group_vals"][:, 0].tolist()
@@ -43,13 +44,13 @@ def test_reads_rows_and_blocks_as_numpy_would(tmp_path: Path, arrays: dict[str, 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_only_compressed_samples_are_copied(tmp_path: Path, arrays: dict[str, np.ndarray], compressed: bool) -> None:
     path = save(tmp_path / "a.npz", compressed=compressed, **arrays)
-    with open_source(path, tmp_path / "inflated"):
+    with open_source(path, tmp_path / "inflated", Corpus()):
         assert (tmp_path / "inflated").exists() is compressed
 
 
 def test_a_file_that_is_cut_short_while_it_is_read_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     path = save(tmp_path / "a.npz", **arrays)
-    with open_source(path, tmp_path / "inflated") as source:
+    with open_source(path, tmp_path / "inflated", Corpus()) as source:
         os.truncate(path, 50 * 32000)
         assert source.read(np.array([3])).shape == (1, 8000)
         for read in (lambda: source.read(np.array([100])), lambda: list(source.blocks())):
@@ -70,7 +71,7 @@ def test_text_may_be_flat_or_utf_8(tmp_path: Path, arrays: dict[str, np.ndarray]
 
 def test_int16_is_scaled_with_a_warning(tmp_path: Path) -> None:
     made = make_arrays(1)
-    made["wav_vals"] = np.full((12, CLIP_SAMPLES), -32768, np.int16)
+    made["wav_vals"] = np.full((12, Corpus().clip_samples), -32768, np.int16)
     everything, source = read_all(save(tmp_path / "a.npz", **made))
     assert everything.dtype == np.float32
     assert (everything == -1).all()
@@ -186,7 +187,7 @@ def test_a_member_that_is_not_an_array(tmp_path: Path) -> None:
 
 def test_a_member_shorter_than_its_header_promises(tmp_path: Path) -> None:
     stream = io.BytesIO()
-    np.save(stream, np.zeros((12, CLIP_SAMPLES), np.float32))
+    np.save(stream, np.zeros((12, Corpus().clip_samples), np.float32))
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("wav_vals.npy", stream.getvalue()[:-1])
     with pytest.raises(InputError, match="damaged"):
@@ -195,18 +196,20 @@ def test_a_member_shorter_than_its_header_promises(tmp_path: Path) -> None:
 
 def test_unknown_words_are_named_counted_and_placed() -> None:
     words = np.array(["yes", "maybe", "no", "maybe", "Yes"])
-    with pytest.raises(InputError, match=r"'Yes' in 1 clips \(rows 4\), 'maybe' in 2 clips \(rows 1, 3\)"):
-        encode_labels(Path("a.npz"), words)
+    with pytest.raises(
+        InputError, match=r"'Yes', perhaps 'yes' in 1 clips \(rows 4\), 'maybe' in 2 clips \(rows 1, 3\)"
+    ):
+        encode_labels(Path("a.npz"), words, Corpus())
 
 
 @settings(max_examples=20, deadline=None)
 @given(clips=st.integers(1, 20), seed=st.integers(0, 9))
 def test_write_and_read_back(tmp_path_factory: pytest.TempPathFactory, clips: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    waves = rng.uniform(-1, 1, (clips, CLIP_SAMPLES)).astype(np.float32)
+    waves = rng.uniform(-1, 1, (clips, Corpus().clip_samples)).astype(np.float32)
     words = rng.choice(WORDS, clips)
     path = tmp_path_factory.mktemp("npz") / "a.npz"
-    write_npz(path, clips, map(Recording, waves, words, words[::-1]))
+    write_npz(path, clips, map(Recording, waves, words, words[::-1]), Corpus())
     everything, source = read_all(path)
     np.testing.assert_array_equal(everything, waves)
     assert source.groups is not None
@@ -219,4 +222,6 @@ def test_write_and_read_back(tmp_path_factory: pytest.TempPathFactory, clips: in
 
 def test_writing_fewer_clips_than_promised_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="promised 2"):
-        write_npz(tmp_path / "a.npz", 2, [Recording(np.zeros(CLIP_SAMPLES, np.float32), "yes", "ann")])
+        write_npz(
+            tmp_path / "a.npz", 2, [Recording(np.zeros(Corpus().clip_samples, np.float32), "yes", "ann")], Corpus()
+        )

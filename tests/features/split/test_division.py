@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from conftest import make_arrays
 
+from features.corpus import Corpus
 from features.errors import InputError
 from features.sources.npz import open_source
 from features.split.division import Division, count_duplicates, divide_source
@@ -22,7 +23,7 @@ def waves() -> np.ndarray:
 
 def scan(folder: Path, waves: np.ndarray) -> Division:
     np.savez(folder / "a.npz", **{**make_arrays(10), "wav_vals": waves})
-    with open_source(folder / "a.npz", folder / "inflated") as source:
+    with open_source(folder / "a.npz", folder / "inflated", Corpus()) as source:
         return divide_source(source, SPEC)
 
 

@@ -31,7 +31,7 @@ def test_every_clip_goes_to_one_set_and_no_group_to_two(
 ) -> None:
     labels = labels_of(per_word)
     groups = np.unique(np.random.default_rng(seed).integers(speakers, size=len(labels)), return_inverse=True)[1]
-    division = divide(labels, groups, spec(*fractions, seed))
+    division = divide(labels, groups, WORDS, spec(*fractions, seed))
     rows = np.concatenate([division[name] for name in SETS])
     assert sorted(rows.tolist()) == list(range(len(labels)))
     held = [set(groups[division[name]].tolist()) for name in SETS]
@@ -40,9 +40,9 @@ def test_every_clip_goes_to_one_set_and_no_group_to_two(
 
 def test_without_groups_the_fractions_are_met_exactly() -> None:
     labels = labels_of(100)
-    division = divide(labels, np.arange(len(labels)), spec(0.2, 0.1))
+    division = divide(labels, np.arange(len(labels)), WORDS, spec(0.2, 0.1))
     for name, expected in (("train", 70), ("validation", 10), ("test", 20)):
-        assert set(word_counts(labels[division[name]]).values()) == {expected}
+        assert set(word_counts(labels[division[name]], WORDS).values()) == {expected}
 
 
 def test_with_many_speakers_words_come_within_a_fifth_of_their_share() -> None:
@@ -50,22 +50,22 @@ def test_with_many_speakers_words_come_within_a_fifth_of_their_share() -> None:
     labels = labels_of(400)
     speakers = rng.zipf(1.5, len(labels)).clip(max=500)  # a few speak much, many little
     groups = np.unique(speakers, return_inverse=True)[1]
-    division = divide(labels, groups, spec())
+    division = divide(labels, groups, WORDS, spec())
     for name, share in zip(SETS, spec().fractions, strict=True):
-        counts = np.array(list(word_counts(labels[division[name]]).values()))
+        counts = np.array(list(word_counts(labels[division[name]], WORDS).values()))
         assert np.abs(counts / (400 * share) - 1).max() < 0.2
 
 
 def test_rows_lie_shuffled_not_word_by_word() -> None:
     labels = labels_of(100)
-    division = divide(labels, np.arange(len(labels)), spec())
+    division = divide(labels, np.arange(len(labels)), WORDS, spec())
     changes = np.count_nonzero(np.diff(labels[division["train"]]))
     assert changes > 0.8 * len(division["train"])
 
 
 def test_the_seed_decides() -> None:
     labels, groups = labels_of(20), np.arange(240)
-    first, again, other = (divide(labels, groups, spec(seed=seed))["test"].tolist() for seed in (1, 1, 2))
+    first, again, other = (divide(labels, groups, WORDS, spec(seed=seed))["test"].tolist() for seed in (1, 1, 2))
     assert first == again != other
 
 
@@ -113,10 +113,10 @@ def test_editing_a_clip_moves_no_other(known: bool) -> None:
     labels = labels_of(50)
     speakers = np.array([f"s{number}" for number in rng.integers(90, size=len(labels))]) if known else None
     digests = rng.integers(256, size=(len(labels), 16)).astype(np.uint8)
-    before = divide(labels, join_groups(speakers, digests.view("V16").reshape(-1)), spec())
+    before = divide(labels, join_groups(speakers, digests.view("V16").reshape(-1)), WORDS, spec())
     for row in (0, 17, len(labels) - 1):
         digests[row] = 255 - digests[row]
-        after = divide(labels, join_groups(speakers, digests.view("V16").reshape(-1)), spec())
+        after = divide(labels, join_groups(speakers, digests.view("V16").reshape(-1)), WORDS, spec())
         for name in SETS:
             np.testing.assert_array_equal(before[name], after[name])
 
@@ -125,9 +125,9 @@ def test_few_speakers_still_give_every_set_every_word() -> None:
     for seed in range(50):
         labels = labels_of(10)
         groups = np.random.default_rng(seed).integers(20, size=len(labels))
-        division = divide(labels, np.unique(groups, return_inverse=True)[1], spec(seed=seed))
+        division = divide(labels, np.unique(groups, return_inverse=True)[1], WORDS, spec(seed=seed))
         for name in SETS:
-            assert min(word_counts(labels[division[name]]).values()) > 0
+            assert min(word_counts(labels[division[name]], WORDS).values()) > 0
             assert len(division[name]) < 0.35 * len(labels) or name == "train"
 
 
@@ -153,7 +153,7 @@ def test_target_counts(clips: int, fractions: tuple[float, ...], expected: tuple
 def test_a_word_with_too_few_clips_is_named(clips: int) -> None:
     labels = np.concatenate([labels_of(20), np.full(clips, 0, np.int8)])[20:]  # few of yes
     with pytest.raises(InputError, match=rf"'yes' has too few clips to split: its {clips} clips"):
-        divide(labels, np.arange(len(labels)), spec())
+        divide(labels, np.arange(len(labels)), WORDS, spec())
 
 
 def test_a_word_of_one_speaker_is_named() -> None:
@@ -161,12 +161,12 @@ def test_a_word_of_one_speaker_is_named() -> None:
     groups = np.arange(len(labels))
     groups[labels == WORDS.index("go")] = 0
     with pytest.raises(InputError, match="'go' has too few clips to split: its 20 clips lie in 1 groups"):
-        divide(labels, np.unique(groups, return_inverse=True)[1], spec())
+        divide(labels, np.unique(groups, return_inverse=True)[1], WORDS, spec())
 
 
 def test_fractions_that_leave_an_empty_set() -> None:
     with pytest.raises(InputError, match="test set would be empty"):
-        divide(labels_of(5), np.arange(60), spec(test=0.001))
+        divide(labels_of(5), np.arange(60), WORDS, spec(test=0.001))
 
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.9, 0.3), (0.0, 0.1), (1.0, 0.1), (-0.1, 0.1)])

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from scipy.stats import chi2
 
-from features.corpus import CLIP_SAMPLES, WORDS
+from features.corpus import WORDS, Corpus
 from features.errors import InputError
 from features.sources.npz import open_source
 from features.split.division import divide_source
@@ -145,9 +145,9 @@ def shuffled(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.n
     folder = tmp_path_factory.mktemp("sorted")
     words = np.repeat(np.arange(12), np.where(np.arange(12) < 10, 500, 1500))
     numbers = np.arange(len(words), dtype=np.float32)
-    waves = np.repeat(numbers[:, None] / len(words), CLIP_SAMPLES, axis=1)
+    waves = np.repeat(numbers[:, None] / len(words), Corpus().clip_samples, axis=1)
     np.savez(folder / "sorted.npz", wav_vals=waves, label_vals=np.array(WORDS)[words][:, None])
-    with scratch(folder / "samples") as samples, open_source(folder / "sorted.npz", samples) as source:
+    with scratch(folder / "samples") as samples, open_source(folder / "sorted.npz", samples, Corpus()) as source:
         settings = SplitSpec(test_fraction=0.1, validation_fraction=0.1, seed=0)
         division = divide_source(source, settings)
     labels = division.columns_of("train").labels

@@ -65,7 +65,12 @@ def test_what_is_in_a_store(project: Project, store: str, array: str) -> None:
     assert found["words"] == dict.fromkeys(found["words"], 8)
     assert found["suspicious"] == {"silent": [], "non_finite": [], "clipped": [], "duplicates": []}
     assert found["bytes"] < found["uncompressed_bytes"] * 1.1
-    assert found["provenance"]["split"] == {"seed": 0, "test_fraction": 0.1, "validation_fraction": 0.1}
+    assert found["provenance"]["split"] == {
+        "seed": 0,
+        "test_fraction": 0.1,
+        "validation_fraction": 0.1,
+        "published": "check",
+    }
     text = features(project, "inspect", store).out
     assert max(map(len, text.splitlines())) <= 80
     for part in ("96 clip", "3 shards of" if array == "features" else "1 shard of", "yes 8", "silent", "none"):

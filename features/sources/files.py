@@ -1,0 +1,166 @@
+"""Files of a folder or archive, one after the other. Nothing is unpacked; no path inside an archive is opened."""
+
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from features.errors import InputError
+from features.sources.archive import UNREADABLE, read_archive
+
+LARGEST_FILE_BYTES = 256 << 20
+"""Larger files are not read: three quarters of an hour at 44.1 kHz and 16 bits in stereo is longer than this."""
+SYSTEM_FILES = {".ds_store", "thumbs.db", "desktop.ini"}
+"""What macOS and Windows leave in folders, beside macOS's AppleDouble files, ``._<name>``."""
+UTF8_FLAG = 0x800
+"""Bit of a zip member whose name is UTF-8; see PKWARE's APPNOTE, appendix D."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file that was found."""
+
+    path: str
+    """Inside the folder or archive; do not trust it."""
+    content: bytes | None = None
+    """None if it was not read."""
+    same_as: str = ""
+    """Path of an earlier file that this is a hard link to."""
+    why: str = ""
+    """Why it was not read."""
+    unusable: bool = False
+    """Whether it would have been read but for a fault of its own."""
+
+
+Wanted = Callable[[str], str]
+"""Told a path; returns why not to read the file, or an empty text."""
+
+
+def read_files(source: Path, wanted: Wanted, warn: Callable[[str], None] = lambda line: None) -> Iterator[File]:
+    """Find every file of a folder, a zip or a tar archive, and read those that are wanted.
+
+    A folder is read in the order of names, links to files and folders followed; an archive in its own order.
+
+    Parameters
+    ----------
+    source : Path
+        A folder; or a ``.zip``, ``.tar``, ``.tar.gz``, ``.tar.bz2`` or ``.tar.xz``, recognised by its first bytes.
+    wanted : callable
+    warn : callable
+        Called with a sentence if the archive has no checksum of its contents.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder or archive, or it is damaged. Damage may show only after the last file was yielded.
+    """
+    if source.is_dir():
+        yield from _folder(source, wanted)
+    elif not source.is_file():
+        raise InputError(f"{source} does not exist; expected a folder of recordings, a .zip or a .tar.gz")
+    elif zipfile.is_zipfile(source):
+        yield from _zip(source, wanted)
+    else:
+        yield from _tar(source, wanted, warn)
+
+
+def is_system_file(path: str) -> bool:
+    """Whether an operating system left a file there.
+
+    Examples
+    --------
+    >>> is_system_file("yes/._a.wav"), is_system_file("__MACOSX/yes/a.wav"), is_system_file("yes/a.wav")
+    (True, True, False)
+    """
+    *folders, name = PurePosixPath(path).parts or ("",)
+    return name.startswith("._") or name.lower() in SYSTEM_FILES or "__MACOSX" in folders
+
+
+def _folder(folder: Path, wanted: Wanted) -> Iterator[File]:
+    seen: set[tuple[int, int]] = set()  # folders, because links may lead in a circle
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for at, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        status = Path(at).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        for name in sorted(names):
+            yield _file_in(folder, Path(at, name), wanted)
+
+
+def _file_in(folder: Path, file: Path, wanted: Wanted) -> File:
+    path = file.relative_to(folder).as_posix()
+    why = wanted(path)
+    if why:
+        return File(path, why=why)
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return File(path, why="is not a regular file")
+        why = _too_large(status.st_size)
+        return File(path, why=why, unusable=True) if why else File(path, file.read_bytes())
+    except FileNotFoundError:
+        return File(path, why="is a link that leads nowhere")
+    except OSError as error:
+        return File(path, why=f"cannot be read ({error.strerror})", unusable=True)
+
+
+def _too_large(size: int) -> str:
+    return f"has {size:,} bytes; at most {LARGEST_FILE_BYTES:,} are read" if size > LARGEST_FILE_BYTES else ""
+
+
+def _zip(source: Path, wanted: Wanted) -> Iterator[File]:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for member in archive.infolist():
+                path = _zip_name(member)
+                if not member.is_dir():
+                    why, fault = wanted(path), _fault(member)
+                    if why or fault:
+                        yield File(path, why=why or fault, unusable=not why)
+                    else:
+                        yield File(path, archive.read(member))
+    except (zipfile.BadZipFile, *UNREADABLE, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{source} is not a readable zip ({error}); download or pack it again") from None
+
+
+def _fault(member: zipfile.ZipInfo) -> str:
+    if member.flag_bits & 1:
+        return "is encrypted"
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "is a link"
+    return _too_large(member.file_size)
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """A member's name; without the flag for UTF-8 it is UTF-8 all the same, or the code page of a Korean Windows."""
+    if not member.flag_bits & UTF8_FLAG:
+        for encoding in ("utf-8", "cp949"):
+            try:
+                return member.filename.encode("cp437").decode(encoding)
+            except UnicodeError:
+                continue
+    return member.filename
+
+
+def _tar(source: Path, wanted: Wanted, warn: Callable[[str], None]) -> Iterator[File]:
+    for member, read in read_archive(source, warn):
+        if member.isdir():
+            continue
+        why = wanted(member.name)
+        if not why and not (member.isreg() or member.islnk()):
+            why = "is a link" if member.issym() else "is not a regular file"
+        fault = _too_large(member.size)
+        if why or fault:
+            yield File(member.name, why=why or fault, unusable=not why)
+        elif member.islnk():
+            yield File(member.name, same_as=member.linkname)
+        else:
+            yield File(member.name, read())

@@ -1,0 +1,340 @@
+"""Recordings to clips: every file of a folder or archive is read once, by several processes, and accounted for.
+
+Memory does not grow with the source: clips go to files as they are made, and a journal on disk holds a line for each
+file.
+"""
+
+import multiprocessing
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from features.corpus import Corpus
+from features.errors import InputError
+from features.sources.audio import NOISE_SEGMENT_CLIPS, Cut, RecordingError, Treatment, prepare
+from features.sources.files import File, is_system_file, read_files
+from features.sources.naming import LISTS, Name, Table, inside, is_noise, name_of, read_lists, root_of
+
+AUDIO = frozenset((
+    "aif", "aifc", "aiff", "au", "avr", "caf", "flac", "htk", "ircam", "mp3", "nist", "oga", "ogg", "opus", "paf",
+    "pvf", "rf64", "sd2", "sds", "snd", "sph", "svx", "voc", "w64", "wav", "wave", "wve",
+))  # fmt: skip
+"""Endings of files that libsndfile reads."""
+OTHER_AUDIO = frozenset((
+    "3gp", "aac", "ac3", "amr", "ape", "dss", "m4a", "m4b", "mka", "mp4", "mpga", "ra", "webm", "wma", "wv",
+))  # fmt: skip
+"""Endings of recordings that libsndfile does not read."""
+LISTED = 5
+"""How many words an error names before it only counts."""
+BATCH_FILES = 64
+BATCH_BYTES = 8 << 20
+"""Files and bytes that a process is given at once."""
+WINDOWS_OF_SEGMENT = 2 * NOISE_SEGMENT_CLIPS - 1
+SEGMENT_SETS = (*["train"] * 8, "validation", "test")
+"""Sets of the segments of a noise recording, in turn, where a split is published."""
+
+Other = Literal["refuse", "unknown", "leave-out", "own"]
+"""What to do with a word that the corpus does not name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How to name recordings, and what to take of them."""
+
+    cut: Cut = "loudest"
+    other: Other = "refuse"
+    speaker: str = "nohash"
+    table: Table | None = None
+
+
+class Entry(Struct, omit_defaults=True):
+    """What became of one file."""
+
+    path: str
+    why: str = ""
+    """Why it gives no clip."""
+    refused: bool = False
+    """Whether that stops the import, unless such files are to be left out."""
+    same_as: str = ""
+    """The earlier file that it is a hard link to."""
+    part: int = 0
+    """Number of the file that its clips are in."""
+    first: int = 0
+    """Its first clip there."""
+    clips: int = 0
+    treatment: Treatment = Treatment()
+    word: str = ""
+    speaker: str = ""
+    set: str = ""
+
+
+class Journal:
+    """Entries on disk, in order."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(Entry)
+
+    def write(self, entries: Iterable[Entry]) -> None:
+        """Write all entries, in place of any that are there."""
+        with open(self._path, "wb") as file:
+            for entry in entries:
+                file.write(self._encoder.encode(entry) + b"\n")
+
+    def __iter__(self) -> Iterator[Entry]:
+        with open(self._path, "rb") as file:
+            for line in file:
+                yield self._decoder.decode(line)
+
+
+def read_recordings(
+    source: Path,
+    scratch: Path,
+    corpus: Corpus,
+    rules: Rules,
+    *,
+    workers: int,
+    advance: Callable[[int], None] = lambda files: None,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Journal:
+    """Read every recording of a folder or archive once, and make clips of it.
+
+    Parameters
+    ----------
+    source : Path
+        As :func:`~features.sources.files.read_files` takes it.
+    scratch : Path
+        Folder for the journal and for clips, which take as much room as in the npz; the caller's to remove.
+    corpus : Corpus
+    rules : Rules
+    workers : int
+        Processes.
+    advance : callable
+        Called with the number of files just finished.
+    warn : callable
+        Called with a sentence about the archive.
+
+    Returns
+    -------
+    Journal
+        An entry for every file that was found.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be read, or has words that the corpus does not name and the rules refuse.
+    """
+    lists: dict[str, bytes] = {}
+    found, named = Journal(scratch / "found"), Journal(scratch / "named")
+    files = _apart(read_files(source, why_not, warn), lists)
+    found.write(_made(files, scratch, corpus, rules.cut, workers, advance))
+    named.write(_named(found, corpus, rules, lists))
+    if rules.other == "refuse":
+        words = Counter(entry.word for entry in named if entry.clips and entry.word not in corpus.words)
+        if words:
+            counts = ", ".join(f"{word} ({count})" for word, count in sorted(words.items())[:LISTED])
+            more = f" and {len(words) - LISTED} more" if len(words) > LISTED else ""
+            raise InputError(
+                f"{source} has words that corpus.words in params.yaml does not name: {counts}{more}; expected "
+                f"{', '.join(corpus.words)}, so add them there, or choose --other unknown, leave-out or own"
+            )
+    return named
+
+
+def why_not(path: str) -> str:
+    """Why a file is no recording, by its name; an empty text if it is one, or a published list.
+
+    Examples
+    --------
+    >>> why_not("yes/A.WAV"), why_not("yes/notes.txt"), why_not("../../etc/a.wav")
+    ('', 'is not audio', 'has a path that leaves its archive')
+    """
+    pure = PurePosixPath(path)
+    if is_system_file(path):
+        return "is an operating system's own file"
+    if pure.is_absolute() or ".." in pure.parts:
+        return "has a path that leaves its archive"
+    return "" if _ending(path) in AUDIO | OTHER_AUDIO or pure.name in LISTS else "is not audio"
+
+
+def _ending(path: str) -> str:
+    return PurePosixPath(path).suffix[1:].lower()
+
+
+def _apart(files: Iterable[File], lists: dict[str, bytes]) -> Iterator[File]:
+    """Keep the contents of published lists, and pass all files on."""
+    for file in files:
+        if file.content is not None and PurePosixPath(file.path).name in LISTS:
+            lists[file.path] = file.content
+            yield File(file.path, why="is a list of the published split")
+        else:
+            yield file
+
+
+def _made(
+    files: Iterable[File],
+    scratch: Path,
+    corpus: Corpus,
+    cut: Cut,
+    workers: int,
+    advance: Callable[[int], None],
+) -> Iterator[Entry]:
+    """Prepare files in batches, on several processes; yield what became of each, in order."""
+    running: deque[tuple[list[File], Future[list[Entry]]]] = deque()
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+
+        def finished() -> list[Entry]:
+            batch, future = running.popleft()
+            try:
+                entries = future.result()
+            except BrokenProcessPool:
+                raise InputError(
+                    f"a process died while it decoded one of the files {batch[0].path} to {batch[-1].path}, for lack "
+                    "of memory or by a file that libsndfile cannot survive; leave out the faulty one or free memory"
+                ) from None
+            advance(len(batch))
+            return entries
+
+        for part, batch in enumerate(_batches(files)):
+            running.append((batch, pool.submit(_prepare, batch, scratch / str(part), part, corpus, cut)))
+            if len(running) > 2 * workers:
+                yield from finished()
+        while running:
+            yield from finished()
+
+
+def _batches(files: Iterable[File]) -> Iterator[list[File]]:
+    batch: list[File] = []
+    size = 0
+    for file in files:
+        batch.append(file)
+        size += len(file.content or b"")
+        if len(batch) == BATCH_FILES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _prepare(batch: list[File], target: Path, part: int, corpus: Corpus, cut: Cut) -> list[Entry]:
+    """Write the clips of a batch to a file; runs in a process of its own."""
+    entries = []
+    with open(target, "wb") as out:
+        for file in batch:
+            entry = Entry(file.path, file.why, file.unusable, same_as=file.same_as)
+            if file.content is not None:
+                ending = _ending(file.path)
+                try:
+                    if ending in OTHER_AUDIO:
+                        raise RecordingError(f"is .{ending}, which libsndfile does not read; convert it to .wav")
+                    clips, treatment = prepare(file.content, corpus, "noise" if is_noise(file.path) else cut)
+                except RecordingError as error:
+                    entry.why, entry.refused = str(error), True
+                else:
+                    entry.part, entry.first, entry.clips = part, out.tell() // clips[0].nbytes, len(clips)
+                    entry.treatment = treatment
+                    out.write(np.ascontiguousarray(clips, "<f4").data)
+            entries.append(entry)
+    return entries
+
+
+def _named(found: Journal, corpus: Corpus, rules: Rules, lists: dict[str, bytes]) -> Iterator[Entry]:
+    """Give every recording its word, speaker and set, or the reason why it is left out."""
+    linked = {entry.same_as for entry in found if entry.same_as}
+    originals = {entry.path: entry for entry in found if entry.path in linked}
+    root = root_of((entry.path for entry in found if entry.clips or entry.same_as), corpus)
+    published = read_lists(lists)
+    for entry in found:
+        if entry.same_as:
+            original = originals.get(entry.same_as, Entry("", f"is a link to {entry.same_as}, which is not there"))
+            entry = replace(original, path=entry.path, same_as=entry.same_as)
+        if entry.clips:
+            name = _name(entry.path, root, corpus, rules)
+            entry.word, entry.speaker, entry.set, entry.why = name.word, name.speaker, name.set, name.why
+            if published and not entry.set:
+                entry.set = published.get("/".join(inside(entry.path, root)), "" if is_noise(entry.path) else "train")
+            if entry.why:
+                entry.clips = 0
+        yield entry
+
+
+def _name(path: str, root: list[str], corpus: Corpus, rules: Rules) -> Name:
+    if rules.table and not is_noise(path):
+        name = rules.table.find(path) or Name(why="is not in the table")
+    else:
+        name = name_of(path, root, corpus, rules.speaker)
+    if name.why or name.word in corpus.words:
+        return name
+    if name.word == "silence":
+        return Name(why="is silence, which is not among the words")
+    if rules.other == "leave-out":
+        return Name(why=f"is of another word, {name.word}")
+    return Name("unknown", name.speaker, name.set) if rules.other == "unknown" else name
+
+
+@dataclass(frozen=True)
+class Clips:
+    """All clips of an import, in the order of the npz: by word, and then as they were found."""
+
+    words: list[str]
+    """Different words, sorted."""
+    word: NDArray[np.int32]
+    """Position in ``words`` of each clip."""
+    groups: list[str]
+    group: NDArray[np.int32]
+    """Position in ``groups`` of each clip's speaker or stretch of noise; the empty group is an unknown speaker."""
+    set: NDArray[np.int8]
+    """Position in :data:`SETS` of each clip, or -1."""
+    place: NDArray[np.int64]
+    """Part and number in it of each clip, shape (clips, 2)."""
+
+
+SETS = ("train", "validation", "test")
+
+
+def arrange(journal: Journal) -> Clips:
+    """Put the clips of all entries in the order of the npz."""
+    words: dict[str, int] = {}
+    groups: dict[str, int] = {}
+    published = any(entry.set for entry in journal)
+    rows = [_rows(entry, words, groups) for entry in journal if entry.clips]
+    table = np.concatenate(rows) if rows else np.empty((0, 5), np.int64)
+    if not published:
+        table[:, 2] = -1
+    rank = np.argsort(np.argsort(list(words)))
+    order = np.argsort(rank[table[:, 0]], kind="stable")
+    table = table[order]
+    return Clips(
+        sorted(words), rank[table[:, 0]].astype(np.int32), list(groups), table[:, 1].astype(np.int32),
+        table[:, 2].astype(np.int8), table[:, 3:],
+    )  # fmt: skip
+
+
+def _rows(entry: Entry, words: dict[str, int], groups: dict[str, int]) -> NDArray[np.int64]:
+    """Word, group, set, part and number in it of each clip of a recording."""
+    rows = np.empty((entry.clips, 5), np.int64)
+    rows[:, 0] = words.setdefault(entry.word, len(words))
+    rows[:, 2] = SETS.index(entry.set) if entry.set else -1
+    rows[:, 3] = entry.part
+    rows[:, 4] = entry.first + np.arange(entry.clips)
+    if is_noise(entry.path):
+        segment = np.arange(entry.clips) // WINDOWS_OF_SEGMENT
+        names = [f"{entry.path}#{number}" for number in range(segment[-1] + 1)]
+        rows[:, 1] = np.array([groups.setdefault(name, len(groups)) for name in names])[segment]
+        rows[:, 2] = np.array([SETS.index(SEGMENT_SETS[number % len(SEGMENT_SETS)]) for number in segment])
+    else:
+        # A recording of silence has no speaker; what is known of it is which recording it is.
+        group = entry.speaker or (entry.path if entry.word == "silence" else "")
+        rows[:, 1] = groups.setdefault(group, len(groups))
+    return rows
