@@ -52,7 +52,7 @@ def main(
         if not known and max_bytes:
             results.keep(key, files)
     results.prune(max_bytes)
-    result = json.loads(metrics.read_text())
+    result = json.loads(metrics.read_text(encoding="utf-8"))
     low, high = result["accuracy_ci95"]
     say(
         f"evaluate: {model}{' was evaluated before and' if known else ''} is right on {result['accuracy']:.1%} of "
@@ -80,10 +80,10 @@ def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) ->
         log_probabilities = predict(network, scoring_batches(store.path, BATCH_CLIPS))
     words = store.attributes["words"]
     result = {**score(store.labels, log_probabilities, words), "speakers_known": store.attributes["speakers_known"]}
-    metrics.write_text(json.dumps(result, indent=2) + "\n")
+    metrics.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     predicted, confidences = log_probabilities.argmax(axis=1), np.exp(log_probabilities.max(axis=1))
     columns = (store.source_rows, store.labels, predicted, confidences)
-    with open(table, "w", newline="") as file:
+    with open(table, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["source_row", "actual", "predicted", "confidence"])
         for row, label, guess, confidence in zip(*columns, strict=True):

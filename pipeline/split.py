@@ -67,7 +67,7 @@ def main(
                 raise source.changed
             near = _near_duplicates(source, division, metrics.with_name("near.npy"), workers)
             summary = _summary(source, division, near)
-            metrics.write_text(json.dumps(summary, indent=2) + "\n")
+            metrics.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             refuse_edited_settings({"corpus": corpus, "data": data, "split": spec})
             refuse_edited_code()
     cache.prune(limit)

@@ -110,22 +110,21 @@ def prepare(content: bytes, corpus: Corpus, cut: Cut) -> tuple[NDArray[np.float3
     onsets = cuts(samples, length, cut)
     if not onsets:
         raise RecordingError("is noise shorter than a clip")
-    clips = np.zeros((len(onsets), length), np.float32)
-    for clip, onset in zip(clips, onsets, strict=True):
-        part = samples[onset : onset + length]
-        clip[: part.size] = part
+    shorter_by = max(0, length - samples.size)
+    samples = np.pad(samples, (0, shorter_by)) if shorter_by else samples
+    clips = np.stack([samples[onset : onset + length] for onset in onsets])
     peak = float(np.abs(clips).max())
     scaled_by = min(1.0, 1 / peak) if peak else 1.0
     if scaled_by < 1:
         clips *= np.float32(scaled_by)
         np.clip(clips, -1, 1, out=clips)  # rounding
-    longer, shorter = samples.size > length, samples.size < length
+    longer = samples.size > length
     return clips, Treatment(
         resampled_from_hz=rate_hz if rate_hz != corpus.sample_rate_hz else 0,
         channel=channel,
         cut_from_s=samples.size / corpus.sample_rate_hz if longer else 0.0,
         onset_s=onsets[0] / corpus.sample_rate_hz,
-        padded_s=(length - samples.size) / corpus.sample_rate_hz if shorter else 0.0,
+        padded_s=shorter_by / corpus.sample_rate_hz,
         missing_s=missing_s,
         scaled_by=scaled_by,
         silent=not peak,

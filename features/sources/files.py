@@ -5,7 +5,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from features.errors import InputError
 from features.sources.archive import UNREADABLE, read_archive
@@ -25,7 +25,9 @@ class File:
     path: str
     """Inside the folder or archive; do not trust it."""
     content: bytes | None = None
-    """None if it was not read."""
+    """None if it was not read, or is yet to be."""
+    on_disk: str = ""
+    """Where to read it, if it was not read yet."""
     same_as: str = ""
     """Path of an earlier file that this is a hard link to."""
     why: str = ""
@@ -39,7 +41,7 @@ Wanted = Callable[[str], str]
 
 
 def read_files(source: Path, wanted: Wanted, warn: Callable[[str], None] = lambda line: None) -> Iterator[File]:
-    """Find every file of a folder, a zip or a tar archive, and read those that are wanted.
+    """Find every file of a folder, a zip or a tar archive, and read those of archives that are wanted.
 
     A folder is read in the order of names, links to files and folders followed; an archive in its own order.
 
@@ -74,8 +76,8 @@ def is_system_file(path: str) -> bool:
     >>> is_system_file("yes/._a.wav"), is_system_file("__MACOSX/yes/a.wav"), is_system_file("yes/a.wav")
     (True, True, False)
     """
-    *folders, name = PurePosixPath(path).parts or ("",)
-    return name.startswith("._") or name.lower() in SYSTEM_FILES or "__MACOSX" in folders
+    name = path.rpartition("/")[2]
+    return name.startswith("._") or name.lower() in SYSTEM_FILES or "/__MACOSX/" in f"/{path}"
 
 
 def _folder(folder: Path, wanted: Wanted) -> Iterator[File]:
@@ -91,25 +93,36 @@ def _folder(folder: Path, wanted: Wanted) -> Iterator[File]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders.sort()
+        inside = at[len(str(folder)) :].strip("/")
         for name in sorted(names):
-            yield _file_in(folder, Path(at, name), wanted)
+            yield _file_in(f"{at}/{name}", f"{inside}/{name}" if inside else name, wanted)
 
 
-def _file_in(folder: Path, file: Path, wanted: Wanted) -> File:
-    path = file.relative_to(folder).as_posix()
+def _file_in(file: str, path: str, wanted: Wanted) -> File:
     why = wanted(path)
     if why:
         return File(path, why=why)
     try:
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return File(path, why="is not a regular file")
-        why = _too_large(status.st_size)
-        return File(path, why=why, unusable=True) if why else File(path, file.read_bytes())
+        status = Path(file).stat()
     except FileNotFoundError:
         return File(path, why="is a link that leads nowhere")
     except OSError as error:
         return File(path, why=f"cannot be read ({error.strerror})", unusable=True)
+    if not stat.S_ISREG(status.st_mode):
+        return File(path, why="is not a regular file")
+    why = _too_large(status.st_size)
+    return File(path, why=why, unusable=bool(why), on_disk="" if why else file)
+
+
+def load(file: File) -> bytes | None:
+    """Content of a file that was found; None if it is not to be read.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    return Path(file.on_disk).read_bytes() if file.on_disk else file.content
 
 
 def _too_large(size: int) -> str:

@@ -61,7 +61,8 @@ def spelled(word: str, corpus: Corpus) -> str:
 
 def parts_of(path: str) -> list[str]:
     """Folders and name of a path, without what leads out of its archive."""
-    return [part for part in PurePosixPath(unicodedata.normalize("NFC", path)).parts if part not in ("/", "..")]
+    spelled_out = path if path.isascii() else unicodedata.normalize("NFC", path)
+    return [part for part in spelled_out.split("/") if part not in ("", ".", "..")]
 
 
 def inside(path: str, root: Sequence[str]) -> list[str]:
@@ -71,7 +72,7 @@ def inside(path: str, root: Sequence[str]) -> list[str]:
 
 def is_noise(path: str) -> bool:
     """Whether a recording is background noise, by its path."""
-    return NOISE_FOLDER in parts_of(path)[:-1]
+    return f"/{NOISE_FOLDER}/" in f"/{path}"
 
 
 def root_of(paths: Iterable[str], corpus: Corpus) -> list[str]:

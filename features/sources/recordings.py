@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from features.corpus import Corpus
 from features.errors import InputError
 from features.sources.audio import NOISE_SEGMENT_CLIPS, Cut, RecordingError, Treatment, prepare
-from features.sources.files import File, is_system_file, read_files
+from features.sources.files import File, is_system_file, load, read_files
 from features.sources.naming import LISTS, Name, Table, inside, is_noise, name_of, read_lists, root_of
 
 AUDIO = frozenset((
@@ -160,23 +160,26 @@ def why_not(path: str) -> str:
     >>> why_not("yes/A.WAV"), why_not("yes/notes.txt"), why_not("../../etc/a.wav")
     ('', 'is not audio', 'has a path that leaves its archive')
     """
-    pure = PurePosixPath(path)
     if is_system_file(path):
         return "is an operating system's own file"
-    if pure.is_absolute() or ".." in pure.parts:
+    if path.startswith("/") or ".." in path.split("/"):
         return "has a path that leaves its archive"
-    return "" if _ending(path) in AUDIO | OTHER_AUDIO or pure.name in LISTS else "is not audio"
+    return "" if _ending(path) in AUDIO | OTHER_AUDIO or _name_in(path) in LISTS else "is not audio"
 
 
 def _ending(path: str) -> str:
-    return PurePosixPath(path).suffix[1:].lower()
+    return _name_in(path).rpartition(".")[2].lower()
+
+
+def _name_in(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _apart(files: Iterable[File], lists: dict[str, bytes]) -> Iterator[File]:
     """Keep the contents of published lists, and pass all files on."""
     for file in files:
-        if file.content is not None and PurePosixPath(file.path).name in LISTS:
-            lists[file.path] = file.content
+        if not file.why and _name_in(file.path) in LISTS:
+            lists[file.path] = load(file) or b""
             yield File(file.path, why="is a list of the published split")
         else:
             yield file
@@ -233,14 +236,17 @@ def _prepare(batch: list[File], target: Path, part: int, corpus: Corpus, cut: Cu
     with open(target, "wb") as out:
         for file in batch:
             entry = Entry(file.path, file.why, file.unusable, same_as=file.same_as)
-            if file.content is not None:
+            if not (file.why or file.same_as):
                 ending = _ending(file.path)
                 try:
+                    content = load(file) or b""
                     if ending in OTHER_AUDIO:
                         raise RecordingError(f"is .{ending}, which libsndfile does not read; convert it to .wav")
-                    clips, treatment = prepare(file.content, corpus, "noise" if is_noise(file.path) else cut)
+                    clips, treatment = prepare(content, corpus, "noise" if is_noise(file.path) else cut)
                 except RecordingError as error:
                     entry.why, entry.refused = str(error), True
+                except OSError as error:
+                    entry.why, entry.refused = f"cannot be read ({error.strerror})", True
                 else:
                     entry.part, entry.first, entry.clips = part, out.tell() // clips[0].nbytes, len(clips)
                     entry.treatment = treatment
@@ -307,10 +313,8 @@ def arrange(journal: Journal) -> Clips:
     """Put the clips of all entries in the order of the npz."""
     words: dict[str, int] = {}
     groups: dict[str, int] = {}
-    published = any(entry.set for entry in journal)
-    rows = [_rows(entry, words, groups) for entry in journal if entry.clips]
-    table = np.concatenate(rows) if rows else np.empty((0, 5), np.int64)
-    if not published:
+    table = np.array([row for entry in journal for row in _rows(entry, words, groups)], np.int64).reshape(-1, 5)
+    if not any(entry.set for entry in journal):  # noise has sets in any case
         table[:, 2] = -1
     rank = np.argsort(np.argsort(list(words)))
     order = np.argsort(rank[table[:, 0]], kind="stable")
@@ -321,20 +325,14 @@ def arrange(journal: Journal) -> Clips:
     )  # fmt: skip
 
 
-def _rows(entry: Entry, words: dict[str, int], groups: dict[str, int]) -> NDArray[np.int64]:
+def _rows(entry: Entry, words: dict[str, int], groups: dict[str, int]) -> Iterator[tuple[int, int, int, int, int]]:
     """Word, group, set, part and number in it of each clip of a recording."""
-    rows = np.empty((entry.clips, 5), np.int64)
-    rows[:, 0] = words.setdefault(entry.word, len(words))
-    rows[:, 2] = SETS.index(entry.set) if entry.set else -1
-    rows[:, 3] = entry.part
-    rows[:, 4] = entry.first + np.arange(entry.clips)
-    if is_noise(entry.path):
-        segment = np.arange(entry.clips) // WINDOWS_OF_SEGMENT
-        names = [f"{entry.path}#{number}" for number in range(segment[-1] + 1)]
-        rows[:, 1] = np.array([groups.setdefault(name, len(groups)) for name in names])[segment]
-        rows[:, 2] = np.array([SETS.index(SEGMENT_SETS[number % len(SEGMENT_SETS)]) for number in segment])
-    else:
+    word = words.setdefault(entry.word, len(words)) if entry.clips else 0
+    for clip in range(entry.clips):
         # A recording of silence has no speaker; what is known of it is which recording it is.
-        group = entry.speaker or (entry.path if entry.word == "silence" else "")
-        rows[:, 1] = groups.setdefault(group, len(groups))
-    return rows
+        group, published = entry.speaker or (entry.path if entry.word == "silence" else ""), entry.set
+        if is_noise(entry.path):
+            segment = clip // WINDOWS_OF_SEGMENT
+            group, published = f"{entry.path}#{segment}", SEGMENT_SETS[segment % len(SEGMENT_SETS)]
+        number = SETS.index(published) if published else -1
+        yield word, groups.setdefault(group, len(groups)), number, entry.part, entry.first + clip

@@ -195,7 +195,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) ->
     uninterrupted.start()
     uninterrupted.join()
     rng = np.random.default_rng(0)
-    kills = sorted(rng.choice(np.arange(1, 30), 3, replace=False).tolist())
+    kills = sorted(rng.choice(np.arange(1, 30), 2, replace=False).tolist())
     for until in [*kills, math.inf]:
         process = spawn.Process(target=train_to, args=(killed,))
         process.start()
@@ -206,7 +206,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) ->
             os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
     restarts = [int(line) // 32 for line in steps.read_text().split() if int(line) > 32]
-    assert len(restarts) == 3
+    assert len(restarts) == 2
     assert any(step % 6 for step in restarts), "no kill struck in mid-epoch"
     assert (killed / "history").read_text() == (whole / "history").read_text()
     with np.load(killed / "weights.npz") as one, np.load(whole / "weights.npz") as other:
