@@ -24,7 +24,7 @@ class Corpus(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     words: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=2)] = WORDS
     """The words to tell apart; a word's label is its position."""
     sample_rate_hz: Annotated[int, Meta(ge=1000, le=192_000)] = 8000
-    clip_seconds: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
+    clip_seconds: Annotated[float, Meta(ge=0.1, le=60)] = 1.0
 
     def __post_init__(self) -> None:
         for word in self.words:

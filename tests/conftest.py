@@ -25,7 +25,7 @@ from features.store.writer import ClipColumns, create_waveform_store
 ROOT = Path(__file__).resolve().parent.parent
 
 SMALL_PARAMS: dict[str, Any] = {
-    "synthesize": {"clips": 120, "seed": 0},
+    "synthesize": {"clips": 120, "language": "en", "seed": 0},
     "features": {"kind": "magnitude", "n_fft": 258, "hop_length": 126, "window": "hann"},
     "store": {"dtype": "float32", "chunk_clips": 8, "shard_clips": 32, "codec": "lz4"},
     "train": {

@@ -40,13 +40,17 @@ def fingerprints(clips: NDArray[np.float32], rate_hz: int) -> NDArray[np.uint32]
     bins = np.arange(size // 2 + 1)[:, np.newaxis]
     # How much of each bin lies in a band, so that bands narrower than a bin differ too.
     share = np.clip(np.minimum(bins + 0.5, edges[1:]) - np.maximum(bins - 0.5, edges[:-1]), 0, 1).astype(np.float32)
-    found = []
-    for clip in clips:
-        spectrum = r2c(sliding_window_view(clip, size)[::hop] * window, axes=(1,))
-        energy = (np.square(spectrum.real) + np.square(spectrum.imag)) @ share
+    count = (clips.shape[1] - size) // hop + 1
+    windowed, spectrum = np.empty((count, size), np.float32), np.empty((count, len(bins)), np.complex64)
+    power = np.empty(spectrum.shape, np.float32)
+    found = np.empty((len(clips), count - 1), np.uint32)
+    for clip, bits in zip(clips, found, strict=True):
+        np.multiply(sliding_window_view(clip, size)[::hop], window, out=windowed)
+        np.abs(r2c(windowed, axes=(1,), out=spectrum), out=power)
+        energy = np.square(power, out=power) @ share
         change = np.diff(np.diff(energy, axis=1), axis=0)
-        found.append(np.packbits(change > 0, axis=1).view(np.uint32)[:, 0])
-    return np.array(found)
+        bits[:] = np.packbits(change > 0, axis=1).view(np.uint32)[:, 0]
+    return found
 
 
 def near_pairs(prints: NDArray[np.uint32]) -> NDArray[np.int64]:

@@ -187,7 +187,7 @@ train.main("base", 30.0)
 
 def test_training_ends_early_and_says_so(project: Project) -> None:
     project.set(
-        **{"train.epochs": 30, "train.early_stopping": 1, "train.schedule": "constant", "train.learning_rate": 0.05}
+        **{"train.epochs": 30, "train.early_stopping": 1, "train.schedule": "constant", "train.learning_rate": 0.2}
     )
     done = project.stage("train", "base")
     assert done.code == 0, done.err

@@ -10,10 +10,11 @@ import xarray
 import zarr
 from conftest import columns, contents
 
+from features.corpus import WORDS, Corpus, label_dtype
 from features.errors import InputError
 from features.store.layout import StoreSpec
 from features.store.reader import FeatureStore, WaveformStore
-from features.store.writer import FeatureAxes, StoreWriter, create_feature_store
+from features.store.writer import ClipColumns, FeatureAxes, StoreWriter, create_feature_store, create_waveform_store
 
 AXES = FeatureAxes(np.arange(3) * 10.0, np.arange(4) * 0.1)
 
@@ -245,3 +246,15 @@ def test_the_manifest_is_for_people_too(tmp_path: Path) -> None:
 def test_bad_settings_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):
         layout(**change)
+
+
+def test_labels_of_many_words_are_wider(tmp_path: Path) -> None:
+    corpus = Corpus(words=tuple(f"word {number}" for number in range(300)))
+    labels = np.array([0, 127, 128, 299], label_dtype(corpus.words))
+    clips = ClipColumns(labels, np.arange(4), np.zeros((4, 16), np.uint8))
+    store = create_waveform_store(tmp_path / "w.zarr", clips, "digest", {}, corpus)
+    store.write(0, np.zeros((4, corpus.clip_samples), np.float32))
+    store.finalize()
+    assert WaveformStore.open(tmp_path / "w.zarr").labels.tolist() == [0, 127, 128, 299]
+    assert zarr.open_group(tmp_path / "w.zarr")["label"].dtype == np.int16
+    assert label_dtype(WORDS) == np.int8
