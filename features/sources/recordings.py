@@ -302,7 +302,7 @@ class Clips:
     """Position in ``groups`` of each clip's speaker or stretch of noise; the empty group is an unknown speaker."""
     set: NDArray[np.int8]
     """Position in :data:`SETS` of each clip, or -1."""
-    place: NDArray[np.int64]
+    place: NDArray[np.int32]
     """Part and number in it of each clip, shape (clips, 2)."""
 
 
@@ -313,7 +313,8 @@ def arrange(journal: Journal) -> Clips:
     """Put the clips of all entries in the order of the npz."""
     words: dict[str, int] = {}
     groups: dict[str, int] = {}
-    table = np.array([row for entry in journal for row in _rows(entry, words, groups)], np.int64).reshape(-1, 5)
+    rows = (row for entry in journal for row in _rows(entry, words, groups))
+    table = np.fromiter(rows, np.dtype((np.int32, 5)))
     if not any(entry.set for entry in journal):  # noise has sets in any case
         table[:, 2] = -1
     rank = np.argsort(np.argsort(list(words)))

@@ -93,8 +93,8 @@ def import_npz(
 def _recordings(clips: Clips, scratch: Path, corpus: Corpus) -> Iterator[Recording]:
     """Read clips from where they were put aside, in the order of the npz."""
     samples = corpus.clip_samples
-    for word, group, number, (part, at) in zip(clips.word, clips.group, clips.set, clips.place.tolist(), strict=True):
-        clip = np.fromfile(scratch / str(part), "<f4", samples, offset=4 * at * samples)
+    for word, group, number, (part, at) in zip(clips.word, clips.group, clips.set, clips.place, strict=True):
+        clip = np.fromfile(scratch / str(part), "<f4", samples, offset=4 * int(at) * samples)
         published = SETS[number] if number >= 0 else ""
         yield Recording(clip, clips.words[word], clips.groups[group], published)
 
