@@ -17,11 +17,10 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from features.corpus import Corpus
 from features.errors import InputError
-from features.sources.audio import NOISE_SEGMENT_CLIPS, Cut, RecordingError, Treatment, prepare
+from features.sources.audio import Cut, RecordingError, Treatment, prepare
 from features.sources.files import File, is_system_file, load, read_files
 from features.sources.naming import LISTS, Name, Table, inside, is_noise, name_of, read_lists, root_of
 
@@ -39,9 +38,7 @@ LISTED = 5
 BATCH_FILES = 64
 BATCH_BYTES = 8 << 20
 """Files and bytes that a process is given at once."""
-WINDOWS_OF_SEGMENT = 2 * NOISE_SEGMENT_CLIPS - 1
-SEGMENT_SETS = (*["train"] * 8, "validation", "test")
-"""Sets of the segments of a noise recording, in turn, where a split is published."""
+
 
 Other = Literal["refuse", "unknown", "leave-out", "own"]
 """What to do with a word that the corpus does not name."""
@@ -287,53 +284,3 @@ def _name(path: str, root: list[str], corpus: Corpus, rules: Rules) -> Name:
     if rules.other == "leave-out":
         return Name(why=f"is of another word, {name.word}")
     return Name("unknown", name.speaker, name.set) if rules.other == "unknown" else name
-
-
-@dataclass(frozen=True)
-class Clips:
-    """All clips of an import, in the order of the npz: by word, and then as they were found."""
-
-    words: list[str]
-    """Different words, sorted."""
-    word: NDArray[np.int32]
-    """Position in ``words`` of each clip."""
-    groups: list[str]
-    group: NDArray[np.int32]
-    """Position in ``groups`` of each clip's speaker or stretch of noise; the empty group is an unknown speaker."""
-    set: NDArray[np.int8]
-    """Position in :data:`SETS` of each clip, or -1."""
-    place: NDArray[np.int32]
-    """Part and number in it of each clip, shape (clips, 2)."""
-
-
-SETS = ("train", "validation", "test")
-
-
-def arrange(journal: Journal) -> Clips:
-    """Put the clips of all entries in the order of the npz."""
-    words: dict[str, int] = {}
-    groups: dict[str, int] = {}
-    rows = (row for entry in journal for row in _rows(entry, words, groups))
-    table = np.fromiter(rows, np.dtype((np.int32, 5)))
-    if not any(entry.set for entry in journal):  # noise has sets in any case
-        table[:, 2] = -1
-    rank = np.argsort(np.argsort(list(words)))
-    order = np.argsort(rank[table[:, 0]], kind="stable")
-    table = table[order]
-    return Clips(
-        sorted(words), rank[table[:, 0]].astype(np.int32), list(groups), table[:, 1].astype(np.int32),
-        table[:, 2].astype(np.int8), table[:, 3:],
-    )  # fmt: skip
-
-
-def _rows(entry: Entry, words: dict[str, int], groups: dict[str, int]) -> Iterator[tuple[int, int, int, int, int]]:
-    """Word, group, set, part and number in it of each clip of a recording."""
-    word = words.setdefault(entry.word, len(words)) if entry.clips else 0
-    for clip in range(entry.clips):
-        # A recording of silence has no speaker; what is known of it is which recording it is.
-        group, published = entry.speaker or (entry.path if entry.word == "silence" else ""), entry.set
-        if is_noise(entry.path):
-            segment = clip // WINDOWS_OF_SEGMENT
-            group, published = f"{entry.path}#{segment}", SEGMENT_SETS[segment % len(SEGMENT_SETS)]
-        number = SETS.index(published) if published else -1
-        yield word, groups.setdefault(group, len(groups)), number, entry.part, entry.first + clip

@@ -12,8 +12,9 @@ import typer
 
 from features.corpus import Corpus, Recording
 from features.errors import InputError
+from features.sources.clips import SETS, Clips, arrange
 from features.sources.npz_writer import write_npz
-from features.sources.recordings import SETS, Clips, Entry, Rules, arrange, read_recordings
+from features.sources.recordings import Entry, Rules, read_recordings
 from features.store.publish import publish, refuse_existing
 from pipeline.shell.params import read_section
 from pipeline.shell.progress import progress

@@ -14,8 +14,7 @@ import pytest
 import soundfile
 
 from features.errors import InputError
-from features.sources.archive import read_archive
-from features.sources.files import read_files
+from features.sources.files import read_archive, read_files
 
 CLIPS = 12
 PACK: dict[str, Callable[[bytes], bytes]] = {
