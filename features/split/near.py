@@ -5,6 +5,8 @@ short enough for one word: 32 bits a frame, each the sign of how the difference 
 blind to loudness. Clips that share whole frames are compared at the shift at which they share them.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from ducc0.fft import r2c
 from numpy.lib.stride_tricks import sliding_window_view
@@ -17,6 +19,8 @@ COMMON = 32
 """Frames that more clips share than this tell nothing, such as those of digital silence."""
 ERROR_RATE = 0.25
 """Share of bits in which two clips of one take differ at most."""
+PARTS = 16
+"""Parts in which frames are compared, one after the other."""
 OVERLAP = 0.5
 """Share of its frames that a clip must have in common with another at their shift."""
 
@@ -67,20 +71,26 @@ def near_pairs(prints: NDArray[np.uint32]) -> NDArray[np.int64]:
     """
     frames = prints.shape[1]
     words = prints.reshape(-1)
-    places = np.argsort(words, kind="stable")
-    words = words[places]
+    candidates: set[tuple[int, int, int]] = set()
+    for part in range(PARTS):  # so that memory is little beside the fingerprints
+        places = np.flatnonzero(words % PARTS == part)
+        places = places[np.argsort(words[places], kind="stable")]
+        candidates.update(_sharing(words[places], places, frames))
+    near = {(one, other) for one, other, shift in candidates if _are_alike(prints[one], prints[other], shift)}
+    return np.array(sorted(near), np.int64).reshape(-1, 2)
+
+
+def _sharing(words: NDArray[np.uint32], places: NDArray[np.int64], frames: int) -> Iterator[tuple[int, int, int]]:
+    """Pairs of clips that share a frame, and the shift, given sorted frames and where they are."""
     sharing = np.searchsorted(words, words, "right") - np.searchsorted(words, words, "left")
     rare = (sharing <= COMMON) & (words != 0)
     places, words = places[rare], words[rare]
-    candidates: set[tuple[int, int, int]] = set()
     for step in range(1, COMMON):
         same = np.flatnonzero(words[step:] == words[:-step])
         # Places are in order, so the lower number is first.
         one, other = places[same], places[same + step]
         found = np.stack([one // frames, other // frames, other % frames - one % frames], axis=1)
-        candidates.update(map(tuple, np.unique(found[found[:, 0] != found[:, 1]], axis=0).tolist()))
-    near = {(one, other) for one, other, shift in candidates if _are_alike(prints[one], prints[other], shift)}
-    return np.array(sorted(near), np.int64).reshape(-1, 2)
+        yield from map(tuple, np.unique(found[found[:, 0] != found[:, 1]], axis=0).tolist())
 
 
 def _are_alike(one: NDArray[np.uint32], other: NDArray[np.uint32], shift: int) -> bool:
