@@ -96,7 +96,7 @@ def test_training_in_float16_follows_that_in_float32() -> None:
     small = tf.data.Dataset.from_tensor_slices((features[:, :16], labels // 2)).repeat().batch(8)  # two of three bands
     losses = {}
     for precision in ("float32", "float16"):
-        settings = spec(precision=precision, batch_size=8, epochs=2, schedule="constant", learning_rate=5e-4)
+        settings = spec(precision=precision, batch_size=8, epochs=4, schedule="constant", learning_rate=5e-4)
         trained = train(NETWORK, settings, small.skip, small.take(2), clips_of_words=np.array([32, 16]))
         losses[precision] = [epoch.loss for epoch in trained.history]
     assert losses["float16"] == pytest.approx(losses["float32"], rel=0.1)
