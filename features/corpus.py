@@ -49,7 +49,7 @@ class Recording:
     group: str
     """The speaker; for silence, the noise it was cut from. Clips of one group go into one set. Empty if unknown."""
     set: str = ""
-    """The set that a published split puts it into; empty if there is none."""
+    """Its set in a published split; empty if no split is published."""
 
 
 def label_dtype(words: Sequence[str]) -> np.dtype[Any]:

@@ -141,7 +141,7 @@ def _attributes(path: Path) -> dict[str, Any]:
         return dict(json.loads((path / "zarr.json").read_text())["attributes"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
-            f"neither {MANIFEST} nor zarr.json of {path} can be read, so nobody knows how it was made; delete it and "
+            f"neither {MANIFEST} nor zarr.json of {path} can be read, so how it was made is unknown; delete it and "
             "run dvc repro"
         ) from None
 
@@ -151,7 +151,7 @@ def _parsed(path: Path, attributes: dict[str, Any], record: type[Record]) -> Rec
         return msgspec.convert(attributes, record)
     except msgspec.ValidationError:
         raise InputError(
-            f"the attributes of {path} cannot be parsed, so nobody knows how it was made; delete it and run dvc repro"
+            f"the attributes of {path} cannot be parsed, so how it was made is unknown; delete it and run dvc repro"
         ) from None
 
 

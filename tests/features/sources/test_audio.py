@@ -26,11 +26,16 @@ def encoded(samples: np.ndarray, rate_hz: int = 16000, form: str = "WAV", subtyp
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 44100, 48000])
-@pytest.mark.parametrize(("form", "subtype"), FORMS)
+@pytest.mark.parametrize(
+    ("form", "subtype", "rate_hz"),
+    [
+        (*form, rate_hz)
+        for form in FORMS
+        for rate_hz in (8000, 16000, 22050, 44100, 48000)
+        if form[1] != "OPUS" or rate_hz not in (22050, 44100)  # rates that Opus lacks
+    ],
+)
 def test_a_tone_stays_a_tone_in_every_form_and_rate(rate_hz: int, form: str, subtype: str) -> None:
-    if subtype == "OPUS" and rate_hz in (22050, 44100):
-        pytest.skip("Opus has no such rate")
     clips, treatment = prepare(encoded(tone(1, 500, rate_hz), rate_hz, form, subtype), CORPUS, "loudest")
     assert clips.shape[1:] == (8000,)
     spectrum = np.abs(np.fft.rfft(clips[0]))

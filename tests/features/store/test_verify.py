@@ -321,7 +321,7 @@ def test_both_records_gone(made: Path, store: Path) -> None:
     (store / "manifest.json").unlink()
     for damage in (lambda record: record.write_text("[" * 10**5), lambda record: record.unlink()):
         damage(store / "zarr.json")
-        with pytest.raises(InputError, match="nobody knows how it was made; delete it and run dvc repro"):
+        with pytest.raises(InputError, match="how it was made is unknown; delete it and run dvc repro"):
             repair_features(store, made / "w.zarr", ShardCache(made / "cache"))
 
 
