@@ -16,11 +16,11 @@ import numpy as np
 
 from features.store.reader import FeatureStore
 from features.stream.batches import scoring_batches, training_batches
-from models.devices import choose_precision
 from models.history import best_of
 from models.networks.registry import DEFAULT_FAMILY, FAMILIES
 from models.settings import TrainSpec
-from models.training import train
+from models.training.devices import choose_precision
+from models.training.loop import train
 from pipeline.shell.params import read_section, read_variant
 
 

@@ -28,5 +28,5 @@ class TrainSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     compression: Literal["log", "none"]
     """``log``: the network's first layers take the log of magnitudes and normalise each frequency."""
     precision: Literal["auto", "float32", "bfloat16", "float16"]
-    """``auto``: the fastest precision known to learn on the device; see :func:`models.devices.choose_precision`."""
+    """``auto``: the fastest known to learn on the device; see :func:`models.training.devices.choose_precision`."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)]

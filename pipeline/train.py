@@ -16,11 +16,11 @@ from msgspec import Struct
 from features.errors import InputError
 from features.store.publish import publish, remove
 from features.store.reader import FeatureStore
-from models.checkpoint import Checkpoint
-from models.devices import choose_precision, count_replicas, list_gpus
 from models.history import Epoch, best_of, read_history, write_history
 from models.networks.registry import DEFAULT_FAMILY, FAMILIES, family_of
 from models.settings import CHECKPOINT_S, Precision, TrainSpec
+from models.training.checkpoint import Checkpoint
+from models.training.devices import choose_precision, count_replicas, list_gpus
 from pipeline.shell.options import parse_size
 from pipeline.shell.params import read_section, read_variant, refuse_edited_settings
 from pipeline.shell.progress import progress
@@ -35,12 +35,12 @@ VALIDATION = Path("data/features/validation.zarr")
 CODE = (
     "features.stream.order",
     "features.stream.batches",
-    "models.devices",
+    "models.training.devices",
     "models.history",
     "models.networks.front_end",
     "models.settings",
-    "models.trainer",
-    "models.training",
+    "models.training.trainer",
+    "models.training.loop",
     "pipeline.train",
 )
 """Modules that decide the weights, beside the features and those of the network's family."""
@@ -131,7 +131,7 @@ def _fit(
     from dvclive.live import Live
 
     from features.stream.batches import damage_as_input_error, scoring_batches, training_batches
-    from models.training import TrainingError, train
+    from models.training.loop import TrainingError, train
 
     if list_gpus():
         warn("GPUs sum in no fixed order, so two runs with equal settings differ in their last digits")

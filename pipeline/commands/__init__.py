@@ -1,1 +1,1 @@
-"""The command ``features``, one module a subcommand."""
+"""Commands, a package each with one module a subcommand; and what the import commands share."""

@@ -117,7 +117,8 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(project: Project) ->
 
 def test_no_module_that_decides_weights_is_left_out_of_the_fingerprint() -> None:
     models = {file.removesuffix(".py").replace("/", ".") for file in closure("pipeline.train") if "models/" in file}
-    neutral = {"models.__init__", "models.checkpoint", "models.memory", "models.networks.__init__"}
+    neutral = {"models.__init__", "models.training.checkpoint", "models.training.memory", "models.networks.__init__"}
+    neutral |= {"models.training.__init__"}
     neutral |= {"models.networks.registry"}  # its entry for a family is in the fingerprint: settings and modules
     code = {module for family in FAMILIES.values() for module in family.code}
     streaming = {"features.stream.order", "features.stream.batches", "pipeline.train"}
@@ -173,7 +174,7 @@ def test_an_error_that_nobody_foresaw_does_not_hang(project: Project) -> None:
     script = """
 import time
 from features.store.reader import FeatureStore
-from models.trainer import Trainer
+from models.training.trainer import Trainer
 from pipeline import train
 
 read = FeatureStore.read_chunk
@@ -230,7 +231,7 @@ def test_a_finished_training_is_taken_again(trained: Project) -> None:
         lambda project: project.set(**{"train.seed": 1}),
         lambda project: project.set(**{"models.base.dropout": 0.1}),
         lambda project: edit(project, "models/networks/cnn.py", "Dropout(spec.dropout)", "Dropout(spec.dropout / 2)"),
-        lambda project: edit(project, "models/training.py", "RUNAWAY = 10", "RUNAWAY = 11"),
+        lambda project: edit(project, "models/training/loop.py", "RUNAWAY = 10", "RUNAWAY = 11"),
         lambda project: damage(results(project)[0]),
         lambda project: results(project)[0].rename(results(project)[0].with_suffix(".old")),
     ],

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from models.devices import has_amx
 from models.networks.convolution import ConvolutionForAmx
+from models.training.devices import has_amx
 
 WIDTHS = (61, 126)
 LARGEST_ON_HEAP = 31 << 20

@@ -9,10 +9,10 @@ import tensorflow as tf
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.devices import choose_precision
 from models.networks.front_end import Statistics
 from models.networks.registry import family_of
 from models.settings import TrainSpec
+from models.training.devices import choose_precision
 
 WARMUP_SHARE = 0.1
 """Share of all steps in which the cosine schedule rises to the learning rate."""

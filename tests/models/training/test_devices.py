@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from models.devices import (
+from models.training.devices import (
     choose_strategy,
     count_replicas,
     fastest_precision,
@@ -59,9 +59,8 @@ def test_fastest_precision(capabilities: list[tuple[int, int] | None], amx: bool
 
 def test_auto_is_float32_on_a_processor_without_hardware_for_less() -> None:
     """In a process that sees no GPU, on whatever machine, and with a oneDNN that leaves AMX alone."""
-    script = (
-        "from models.devices import *; print(choose_precision('auto'), choose_precision('float16'), len(list_gpus()))"
-    )
+    asked = "choose_precision('auto'), choose_precision('float16'), len(list_gpus())"
+    script = f"from models.training.devices import *; print({asked})"
     settings = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run(
         [sys.executable, "-c", script], env=os.environ | settings, capture_output=True, text=True, check=True

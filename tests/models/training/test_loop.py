@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.checkpoint import Checkpoint
 from models.history import Epoch, best_of
-from models.memory import free_bytes, largest_batch
 from models.networks.cnn import CnnSpec, build
 from models.settings import TrainSpec
-from models.trainer import balanced_weights
-from models.training import Trained, TrainingError, log_statistics, train
+from models.training.checkpoint import Checkpoint
+from models.training.loop import Trained, TrainingError, log_statistics, train
+from models.training.memory import free_bytes, largest_batch
+from models.training.trainer import balanced_weights
 
 NETWORK = CnnSpec(skip_connections=False, dropout=0.1, dense_units=16)
 SHAPE = (24, 16)

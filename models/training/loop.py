@@ -15,13 +15,13 @@ import tensorflow as tf
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.checkpoint import Checkpoint
-from models.devices import choose_strategy, list_gpus
 from models.history import Epoch, best_of
-from models.memory import free_bytes, largest_batch
 from models.networks.front_end import LOG_OFFSET, Statistics
 from models.settings import TrainSpec
-from models.trainer import Trainer
+from models.training.checkpoint import Checkpoint
+from models.training.devices import choose_strategy, list_gpus
+from models.training.memory import free_bytes, largest_batch
+from models.training.trainer import Trainer
 
 RUNAWAY = 10
 """Validation loss of a diverged training, in multiples of what guessing gives: the log of the number of words."""

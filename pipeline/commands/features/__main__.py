@@ -2,7 +2,7 @@
 
 import typer
 
-from pipeline.commands import cache, diff, explain, inspect, verify
+from pipeline.commands.features import cache, diff, explain, inspect, verify
 from pipeline.shell.stage import errors_as_sentences
 
 app = typer.Typer(

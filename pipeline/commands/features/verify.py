@@ -12,7 +12,7 @@ from features.repair import repair_features, repair_waveforms, strays_of
 from features.store.layout import FEATURES
 from features.store.reader import array_in, is_elsewhere, repair_hint
 from features.store.verify import Report, size_of, verify
-from pipeline.commands.dvc_cache import replace_damaged
+from pipeline.commands.features.dvc_cache import replace_damaged
 from pipeline.shell.options import Folder, shard_cache
 from pipeline.shell.params import DataSpec, read_section
 from pipeline.shell.progress import progress

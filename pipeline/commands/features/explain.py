@@ -20,7 +20,7 @@ from features.store.layout import StoreSpec, shard_ranges
 from features.store.publish import scratch
 from features.store.reader import FeatureStore, WaveformStore, repair_hint
 from features.store.verify import verify
-from pipeline.commands.dvc_status import DvcStatus
+from pipeline.commands.features.dvc_status import DvcStatus
 from pipeline.shell.options import Folder, shard_cache
 from pipeline.shell.params import DataSpec, read_section
 from pipeline.shell.progress import progress

@@ -3,7 +3,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from models.memory import free_bytes, largest_batch
+from models.training.memory import free_bytes, largest_batch
 
 MEMINFO = "MemTotal: 9000 kB\nMemFree: 1000 kB\nMemAvailable: 8000 kB\n"
 UNLIMITED = str(2**63 - 4096)

@@ -1,0 +1,1 @@
+"""The command ``features``: looking into cached features, checking them, knowing what will be computed."""
