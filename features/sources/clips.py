@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.sources.audio import NOISE_SEGMENT_CLIPS
+from features.audio.clips import NOISE_SEGMENT_CLIPS
 from features.sources.naming import is_noise
 from features.sources.recordings import Entry, Journal
 

@@ -18,9 +18,10 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from features.audio.clips import Cut, Treatment, prepare
+from features.audio.decode import RecordingError
 from features.corpus import Corpus
 from features.errors import InputError
-from features.sources.audio import Cut, RecordingError, Treatment, prepare
 from features.sources.files import File, is_system_file, load, read_files
 from features.sources.naming import LISTS, Name, Table, inside, is_noise, name_of, read_lists, root_of
 

@@ -1,18 +1,14 @@
-"""Sound of one recording: decode it, choose a channel, resample, and cut or pad it to clips. Knows no folder.
-
-What libsndfile decodes is read by soundfile, and soxr resamples. Nothing here is random.
-"""
+"""Clips of one recording: resampled, and cut or padded to length. Nothing here is random."""
 
 import io
-import struct
 from typing import Literal
 
 import numpy as np
-import soundfile
 import soxr
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from features.audio.decode import RecordingError, declared_frames, decode, mix
 from features.corpus import Corpus
 
 Cut = Literal["loudest", "start", "windows", "noise"]
@@ -22,18 +18,8 @@ NOISE_SEGMENT_CLIPS = 10
 """A segment of noise, in clips. Its windows make one group, and no window reaches into another: no sample is in two
 sets."""
 
-CANCELLATION_DB = 20.0
-"""Where the mean of the channels is quieter than the loudest channel by more than this, they cancel each other."""
-SCALED_PEAK = 4.0
-"""Decoded samples lie in [-1, 1]; a file with larger ones than this was never scaled."""
-LARGEST_SAMPLES = 1 << 27
-"""Samples of all channels that are decoded at most, 0.5 GB: 47 minutes of stereo at 24 kHz."""
 PLATEAU = 0.999
 """Windows with at least this share of the largest energy are taken to hold the whole word."""
-
-
-class RecordingError(Exception):
-    """A file that gives no clip; the message is the reason, to follow its name."""
 
 
 class Treatment(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -95,6 +81,7 @@ def prepare(content: bytes, corpus: Corpus, cut: Cut) -> tuple[NDArray[np.float3
 
     Examples
     --------
+    >>> import soundfile
     >>> file = io.BytesIO()
     >>> soundfile.write(file, np.full(4000, 0.5), 16000, format="WAV")
     >>> clips, treatment = prepare(file.getvalue(), Corpus(), "loudest")
@@ -103,7 +90,7 @@ def prepare(content: bytes, corpus: Corpus, cut: Cut) -> tuple[NDArray[np.float3
     """
     channels, rate_hz = decode(content)
     samples, channel = mix(channels)
-    missing_s = max(0, declared_frames(content) - len(channels)) / rate_hz
+    missing_s = max(0, declared_frames(io.BytesIO(content)) - len(channels)) / rate_hz
     if rate_hz != corpus.sample_rate_hz:
         samples = np.asarray(soxr.resample(samples, rate_hz, corpus.sample_rate_hz, quality="HQ"), np.float32)
     length = corpus.clip_samples
@@ -129,61 +116,6 @@ def prepare(content: bytes, corpus: Corpus, cut: Cut) -> tuple[NDArray[np.float3
         scaled_by=scaled_by,
         silent=not peak,
     )
-
-
-def decode(content: bytes) -> tuple[NDArray[np.float32], int]:
-    """Decode a file to float32 samples, shape (frames, channels), and their rate in Hz.
-
-    Raises
-    ------
-    RecordingError
-        As :func:`prepare`.
-    """
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            if file.frames * file.channels > LARGEST_SAMPLES:
-                raise RecordingError(f"holds {file.frames:,} frames; at most {LARGEST_SAMPLES:,} samples are read")
-            samples, rate_hz = file.read(dtype="float32", always_2d=True), file.samplerate
-    except (soundfile.LibsndfileError, ValueError, TypeError, RuntimeError) as error:
-        why = getattr(error, "error_string", str(error)).strip().rstrip(".")
-        raise RecordingError(f"is not readable audio ({why})" if content else "is empty") from None
-    if not samples.size:
-        raise RecordingError("holds no samples")
-    peak = float(np.abs(samples).max())  # NaN and infinity survive a maximum
-    if not np.isfinite(peak):
-        raise RecordingError("holds NaN or infinite samples")
-    if peak > SCALED_PEAK:
-        raise RecordingError(f"holds samples up to {peak:g} where full scale is 1")
-    return samples, int(rate_hz)
-
-
-def mix(channels: NDArray[np.float32]) -> tuple[NDArray[np.float32], int | None]:
-    """Mix channels to one: their mean, or the loudest channel where they cancel each other.
-
-    Parameters
-    ----------
-    channels : float32 array, shape (frames, channels)
-
-    Returns
-    -------
-    float32 array, shape (frames,)
-    int or None
-        Number of the channel that was taken instead of the mean.
-
-    Examples
-    --------
-    >>> left = np.array([0.5, -0.5], np.float32)
-    >>> mix(np.stack([left, -left], axis=1))
-    (array([ 0.5, -0.5], dtype=float32), 0)
-    """
-    if channels.shape[1] == 1:
-        return channels[:, 0], None
-    mean = channels.mean(axis=1)
-    power = np.square(channels).mean(axis=0)
-    loudest = int(power.argmax())
-    if np.square(mean).mean() < power[loudest] / 10 ** (CANCELLATION_DB / 10):
-        return channels[:, loudest], loudest
-    return mean, None
 
 
 def cuts(samples: NDArray[np.float32], length: int, cut: Cut) -> list[int]:
@@ -225,22 +157,3 @@ def loudest_window(samples: NDArray[np.float32], length: int) -> int:
     first = int(before[-1]) + 1 if before.size else 0
     last = int(after[0]) - 1 if after.size else windows.size - 1
     return (first + last) // 2
-
-
-def declared_frames(content: bytes) -> int:
-    """Frames that the header of a wav file promises; 0 for a stream of unknown length and for other formats.
-
-    libsndfile reads what is there and says nothing of what is missing. The layout is that of Microsoft's "Multimedia
-    Programming Interface and Data Specifications 1.0" (1991).
-    """
-    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        return 0
-    at, block = 12, 0
-    while at + 8 <= len(content):
-        name, size = struct.unpack_from("<4sI", content, at)
-        if name == b"fmt " and at + 22 <= len(content):
-            (block,) = struct.unpack_from("<H", content, at + 20)
-        if name == b"data":
-            return size // block if block and size < 0x7FFFFFFF and size > len(content) - at - 8 else 0
-        at += 8 + size + size % 2
-    return 0

@@ -6,8 +6,9 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.audio.clips import NOISE_SEGMENT_CLIPS, cuts, loudest_window, prepare
+from features.audio.decode import RecordingError
 from features.corpus import Corpus
-from features.sources.audio import NOISE_SEGMENT_CLIPS, RecordingError, cuts, loudest_window, prepare
 
 CORPUS = Corpus()
 FORMS = [
