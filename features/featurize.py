@@ -71,6 +71,7 @@ def attributes_of(source: WaveformStore, spec: FeatureSpec, layout: StoreSpec, m
         "split": source.attributes["split"],
         "words": source.attributes["words"],
         "sample_rate_hz": source.attributes["sample_rate_hz"],
+        "clip_seconds": source.attributes["clip_seconds"],
         "speakers_known": source.attributes["speakers_known"],
     }
 

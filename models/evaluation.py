@@ -1,9 +1,6 @@
 """Evaluation: the predictions of a trained network, and how good they are."""
 
-import zipfile
-import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,20 +10,6 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
-
-
-def load(path: Path) -> keras.Model:
-    """Load a saved network.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged or holds no network.
-    """
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, TypeError) as error:  # depends on what is damaged
-        raise ValueError(str(error)) from None
 
 
 def predict(network: keras.Model, batches: tf.data.Dataset) -> NDArray[np.float64]:

@@ -6,7 +6,6 @@ without loading TensorFlow.
 
 import csv
 import json
-import zipfile
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +22,15 @@ from pipeline.shell.stage import refuse_edited_code, run, say, warn_waiting
 
 TEST = Path("data/features/test.zarr")
 BATCH_CLIPS = 64
-CODE = ("features.stream.batches", "features.stream.order", "models.evaluation", "pipeline.evaluate")
+CODE = (
+    "features.stream.batches",
+    "features.stream.order",
+    "models.cost",
+    "models.evaluation",
+    "models.predict",
+    "models.saved",
+    "pipeline.evaluate",
+)
 """Modules that decide metrics and predictions, beside the network and the features."""
 LIBRARIES = ("keras", "numpy", "scikit-learn", "scipy", "tensorflow")
 
@@ -37,8 +44,6 @@ def main(
     trained = Path("artifacts", model, "model.keras")
     if not trained.is_file():
         raise InputError(f"{trained} does not exist; expected a trained network, so run dvc repro train@{model} first")
-    if not zipfile.is_zipfile(trained):
-        raise _not_a_network(trained, "it is not a zip file")
     metrics = Path(f"metrics/{model}.json")
     results = Results.of_project()
     with publish(metrics, trained.with_name("predictions.csv"), waiting=warn_waiting) as staged:
@@ -70,16 +75,26 @@ def fingerprint(trained: Path, store: FeatureStore) -> str:
 def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) -> None:
     """Classify the clips of a store; write metrics as JSON and predictions as CSV."""
     from features.stream.batches import damage_as_input_error, scoring_batches
-    from models.evaluation import load, predict, score
+    from models.cost import cost_of
+    from models.evaluation import predict, score
+    from models.predict import predictor_of
+    from models.saved import SavedError, load_keras
 
     try:
-        network = load(trained)
-    except ValueError as error:
-        raise _not_a_network(trained, str(error)) from None
+        network = load_keras(trained)
+    except SavedError as error:
+        raise InputError(
+            f"{trained} {error}; run dvc repro --force train@{trained.parent.name} to make it again"
+        ) from None
     with damage_as_input_error():
         log_probabilities = predict(network, scoring_batches(store.path, BATCH_CLIPS))
     words = store.attributes["words"]
-    result = {**score(store.labels, log_probabilities, words), "speakers_known": store.attributes["speakers_known"]}
+    result = {
+        **score(store.labels, log_probabilities, words),
+        "speakers_known": store.attributes["speakers_known"],
+        **cost_of(network, predictor_of(network), (*store.shape, 1), store.attributes["clip_seconds"]),
+        "file_bytes": trained.stat().st_size,
+    }
     metrics.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     predicted, confidences = log_probabilities.argmax(axis=1), np.exp(log_probabilities.max(axis=1))
     columns = (store.source_rows, store.labels, predicted, confidences)
@@ -88,13 +103,6 @@ def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) ->
         writer.writerow(["source_row", "actual", "predicted", "confidence"])
         for row, label, guess, confidence in zip(*columns, strict=True):
             writer.writerow([row, words[label], words[guess], f"{confidence:.6f}"])
-
-
-def _not_a_network(trained: Path, why: str) -> InputError:
-    return InputError(
-        f"{trained} cannot be loaded as a network ({why}); run dvc repro --force train@{trained.parent.name} to make it"
-        " again"
-    )
 
 
 if __name__ == "__main__":

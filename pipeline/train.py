@@ -18,6 +18,8 @@ from features.store.publish import publish, remove
 from features.store.reader import FeatureStore
 from models.history import Epoch, best_of, read_history, write_history
 from models.networks.registry import DEFAULT_FAMILY, FAMILIES, family_of
+from models.networks.transform import Transform
+from models.saved import Description, add_description
 from models.settings import CHECKPOINT_S, Precision, TrainSpec
 from models.training.checkpoint import Checkpoint
 from models.training.devices import choose_precision, count_replicas, list_gpus
@@ -38,6 +40,7 @@ CODE = (
     "models.training.devices",
     "models.history",
     "models.networks.front_end",
+    "models.saved",
     "models.settings",
     "models.training.trainer",
     "models.training.loop",
@@ -76,7 +79,8 @@ def main(
     with publish(folder / "model.keras", folder / "history.csv", waiting=warn_waiting) as staged:
         store, validation = FeatureStore.open(TRAIN), FeatureStore.open(VALIDATION)
         _refuse_small_features(store, family_of(network).smallest_side)
-        key = fingerprint(spec, network, precision, replicas, store, validation)
+        description = describe(store)
+        key = fingerprint(spec, network, description, precision, replicas, store, validation)
         files = {"model.keras": staged[0], "history.csv": staged[1], "live": staged[0].with_name("live")}
         known = results.take(key, files)
         if known:
@@ -84,6 +88,7 @@ def main(
             files["live"].replace(live)
         else:
             _fit(model, network, spec, store, Checkpoint(checkpoint, key, checkpoint_s), live, *staged)
+            add_description(staged[0], description)
         refuse_edited_settings({"train": spec, f"models.{model}": network})
         refuse_edited_code()
         if not known and max_bytes:
@@ -97,11 +102,31 @@ def main(
     say(f"train: {model} {how} best epoch {best_of(history).epoch}{early} -> {folder / 'model.keras'}")
 
 
-def fingerprint(spec: TrainSpec, network: Struct, precision: Precision, replicas: int, *stores: FeatureStore) -> str:
+def describe(store: FeatureStore) -> Description:
+    """What a network is for that learns from a store."""
+    about = store.attributes
+    return Description(
+        words=tuple(about["words"]),
+        sample_rate_hz=about["sample_rate_hz"],
+        clip_samples=round(about["sample_rate_hz"] * about["clip_seconds"]),
+        transform=msgspec.convert(about["features"], Transform),
+        input="features",
+    )
+
+
+def fingerprint(
+    spec: TrainSpec,
+    network: Struct,
+    description: Description,
+    precision: Precision,
+    replicas: int,
+    *stores: FeatureStore,
+) -> str:
     """Fingerprint of all that decides a training: 32 hexadecimal digits."""
     settings = [
         msgspec.to_builtins(spec),
         msgspec.to_builtins(network),
+        msgspec.to_builtins(description),
         [precision, replicas],
         [[store.attributes["spec_hash"], store.attributes["source_digest"]] for store in stores],
     ]

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 LOG_OFFSET = 1e-3
 """Magnitude that log compression starts from: 96 dB under the largest magnitude of a full-scale sine, 65."""
 
+NORMALIZE = "normalize"
+"""Name of the last layer of a front end."""
+
 Statistics = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Mean and variance of the log magnitudes of each frequency, float32 arrays of shape (frequency,)."""
 
@@ -31,4 +34,4 @@ def compress(magnitudes: KerasTensor, statistics: Statistics | None) -> KerasTen
         return magnitudes
     mean, variance = statistics
     logarithm = keras.ops.log(magnitudes + LOG_OFFSET)
-    return layers.Normalization(axis=1, mean=mean, variance=variance, name="normalize")(logarithm)
+    return layers.Normalization(axis=1, mean=mean, variance=variance, name=NORMALIZE)(logarithm)

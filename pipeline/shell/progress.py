@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 Advance = Callable[[int], None]
-Unit = Literal["clips", "files", "bytes"]
+Unit = Literal["clips", "files", "windows", "bytes"]
 
 
 @contextmanager

@@ -88,6 +88,11 @@ def errors_as_sentences() -> Iterator[None]:
         _fail(f"reading or writing{where} failed ({error.strerror or error}); fix that and run this again")
 
 
-def _fail(sentence: str) -> None:
+def print_error(sentence: str) -> None:
+    """Print an error."""
     print(f"error: {' '.join(sentence.splitlines())}", file=sys.stderr, flush=True)
+
+
+def _fail(sentence: str) -> None:
+    print_error(sentence)
     raise SystemExit(USAGE)

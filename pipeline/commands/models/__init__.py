@@ -1,0 +1,1 @@
+"""The command ``models``: using a trained network."""
