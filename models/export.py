@@ -76,9 +76,11 @@ def front_end_of(content: bytes) -> list[str]:
     return made[: ends[-1] + 1]
 
 
-def operations_of(path: Path) -> list[str]:
-    """Names of a TFLite model's operations, in order."""
-    return [operation["op_name"] for operation in _operations(tf.lite.Interpreter(str(path)))]
+def operations_of(path: Path) -> list[tuple[str, str]]:
+    """A TFLite model's operations in order: their names, and the type of what they give, such as ``int8``."""
+    interpreter = tf.lite.Interpreter(str(path))
+    types = {tensor["index"]: np.dtype(tensor["dtype"]).name for tensor in interpreter.get_tensor_details()}
+    return [(operation["op_name"], types[operation["outputs"][0]]) for operation in _operations(interpreter)]
 
 
 def _operations(interpreter: tf.lite.Interpreter) -> list[dict[str, Any]]:

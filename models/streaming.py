@@ -10,7 +10,8 @@ from scipy.stats import chi2
 
 from models.detection import Detector, Event
 
-THRESHOLDS = tuple(round(0.3 + 0.01 * step, 2) for step in range(70))
+THRESHOLDS = tuple(round(float(1 / (1 + np.exp(-log_odds))), 4) for log_odds in np.arange(-0.8, 7, 0.1))
+"""From 0.31 to 0.999, evenly spaced in log odds."""
 FALSE_ALARMS_PER_HOUR = 1.0
 """What the chosen threshold allows."""
 

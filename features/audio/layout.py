@@ -12,6 +12,9 @@ SLOT_CLIPS = 3
 FADE_S = 0.05
 """Length of the crossfade from one clip of noise to the next."""
 
+NOISE_GAIN = 0.1
+"""Gain of noise, as in Warden's own streaming test (``generate_streaming_test_wav`` of Speech Commands)."""
+
 Read = Callable[[int], NDArray[np.float32]]
 """From the number of a clip to its samples, shape (samples,)."""
 
@@ -70,7 +73,8 @@ def render(
 ) -> Iterator[NDArray[np.float32]]:
     """Mix utterances into noise.
 
-    The noise is one clip of it after the other, chosen at random, with crossfades; digital silence if there is none.
+    The noise is one clip of it after the other, chosen at random, with crossfades, 20 dB quieter than it was recorded;
+    digital silence if there is none.
 
     Parameters
     ----------
@@ -115,7 +119,7 @@ class _Background:
         fade = len(self._fade)
         pieces, length = [self._held], len(self._held)
         while length < samples + fade:
-            clip = self._read(int(self._rng.choice(self._clips))).copy()
+            clip = self._read(int(self._rng.choice(self._clips))) * np.float32(NOISE_GAIN)
             if length:
                 last = pieces[-1]
                 last[-fade:] = last[-fade:] * self._fade[::-1] + clip[:fade] * self._fade

@@ -114,6 +114,6 @@ def _print(results: Sequence[dict[str, Any]]) -> None:
     say(f"{'network':{width}}  threshold  false alarms/h  (below)  missed  delay")
     for result in results:
         say(
-            f"{result['model']:{width}}  {result['threshold']:9.2f}  {result['false_alarms_per_hour']:14.1f}  "
+            f"{result['model']:{width}}  {result['threshold']:9.3f}  {result['false_alarms_per_hour']:14.1f}  "
             f"({result['false_alarms_per_hour_below']:5.1f})  {result['missed']:6.1%}  {result['delay_s']:4.2f} s"
         )
