@@ -27,7 +27,7 @@ from pipeline.shell.options import parse_size
 from pipeline.shell.params import read_section, read_variant, refuse_edited_settings
 from pipeline.shell.progress import progress
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
-from pipeline.shell.stage import refuse_edited_code, run, say, warn, warn_waiting
+from pipeline.shell.stage import counted, refuse_edited_code, run, say, warn, warn_waiting
 
 if TYPE_CHECKING:
     from dvclive.live import Live
@@ -196,7 +196,9 @@ class Report:
 
     def resume(self, before: list[Epoch], batches: int) -> None:
         """Report what a checkpoint holds."""
-        say(f"train: {self.model} goes on from a checkpoint after {len(before)} epochs and {batches} batches")
+        say(
+            f"train: {self.model} goes on from a checkpoint after {counted(len(before), 'epoch')} and {batches} batches"
+        )
         for epoch in before:
             self._plot(epoch)
 

@@ -34,6 +34,7 @@ OTHER_AUDIO = frozenset((
     "3gp", "aac", "ac3", "amr", "ape", "dss", "m4a", "m4b", "mka", "mp4", "mpga", "ra", "webm", "wma", "wv",
 ))  # fmt: skip
 """Endings of recordings that libsndfile does not read."""
+DEFAULT_SPEAKER = "nohash"
 LISTED = 5
 """How many words an error names before it only counts."""
 BATCH_FILES = 64
@@ -51,7 +52,7 @@ class Rules:
 
     cut: Cut = "loudest"
     other: Other = "refuse"
-    speaker: str = "nohash"
+    speaker: str = DEFAULT_SPEAKER
     table: Table | None = None
 
 
@@ -147,7 +148,20 @@ def read_recordings(
                 f"{source} has words that corpus.words in params.yaml does not name: {counts}{more}; expected "
                 f"{', '.join(corpus.words)}, so add them there, or choose --other unknown, leave-out or own"
             )
+    if rules.speaker != DEFAULT_SPEAKER and not rules.table:
+        _refuse_idle_rule(source, rules.speaker, named)
     return named
+
+
+def _refuse_idle_rule(source: Path, speaker: str, named: Journal) -> None:
+    """Refuse a rule for speakers that names none, because nobody gives a rule to stay without speakers."""
+    paths = [entry.path for entry in named if entry.clips and not is_noise(entry.path) and entry.word != "silence"]
+    if paths and not any(entry.speaker for entry in named):
+        raise InputError(
+            f"--speaker {speaker!r} names the speaker of none of the {len(paths):,} recordings in {source}, such as "
+            f"{paths[0]}; expected folder, or a regular expression that is found in such paths and whose group is the "
+            "speaker, so correct it"
+        )
 
 
 def why_not(path: str) -> str:

@@ -155,7 +155,9 @@ def _remarks(journal: Iterable[Entry], clips: Clips, corpus: Corpus) -> Iterator
             "voices; name speakers with --speaker or --table where you can"
         )
     else:
-        yield f"speakers: {counted(speakers, 'speaker or stretch of noise', 'speakers or stretches of noise')}"
+        noise = "silence" in clips.words  # its groups are recordings of noise, not people
+        things = ("speaker or stretch of noise", "speakers or stretches of noise") if noise else ("speaker",)
+        yield f"speakers: {counted(speakers, *things)}"
     absent = [word for word in corpus.words if word not in clips.words]
     if absent:
         yield f"words without a clip: {', '.join(absent)}"

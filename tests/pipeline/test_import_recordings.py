@@ -182,6 +182,20 @@ def test_what_was_done_to_a_recording_is_said(project: Project) -> None:
     assert "import: 8 clips" in imported(project, "s", "--cut", "windows").out
 
 
+def test_a_rule_for_speakers_that_finds_none_is_refused(project: Project) -> None:
+    write(
+        project.folder / "s", {f"{word}/anna_{take}.wav": encoded(sound()) for word in ("yes", "no") for take in "01"}
+    )
+    for rule in ("([A-Z]+)_", "folder"):
+        done = project.stage("import_recordings", "s", "out.npz", "--speaker", rule)
+        assert done.code == 2
+        assert (
+            f"--speaker {rule!r} names the speaker of none of the 4 recordings in s, such as no/anna_0.wav" in done.err
+        )
+    assert project.leftovers() == []
+    assert not (project.folder / "out.npz").exists()
+
+
 def test_a_table_names_word_speaker_and_set(project: Project) -> None:
     write(project.folder / "s", {f"clips/{number}.wav": encoded(sound(seed=number)) for number in range(5)})
     (project.folder / "t.tsv").write_text(

@@ -23,12 +23,14 @@ from pipeline.commands.models.network import FILE, STREAMING, Network, find_netw
 from pipeline.shell.progress import progress
 from pipeline.shell.stage import say, warn, warn_waiting
 
+CURVES = Path("streaming")
+"""Folder of a table for each network, which dvc plots shows."""
 SPEECH_DB = 20.0
 """Sound less than this below the loudest of a clip counts as speech, for the end of a word."""
 
 
 def score_stream(models: Sequence[str], source: Path, other: Other, hours: float, seed: int, as_json: bool) -> None:
-    """Score networks one after the other; write streaming.json and streaming.csv beside those of the project."""
+    """Score networks one after the other; keep the threshold and the curve of those of the project."""
     if not models:
         raise InputError("there is no trained network; expected one, so run dvc repro first, or name a file")
     results = []
@@ -93,13 +95,13 @@ def _spoken(utterance: Utterance, clip: NDArray[np.float32], rate_hz: int) -> Sp
 
 
 def _keep(network: Network, result: dict[str, Any], points: Sequence[Point]) -> None:
-    numbers = network.path.with_name(STREAMING)
-    with publish(numbers, numbers.with_suffix(".csv"), waiting=warn_waiting) as (json_file, csv_file):
+    numbers, table = network.path.with_name(STREAMING), CURVES / f"{network.name}.csv"
+    with publish(numbers, table, waiting=warn_waiting) as (json_file, csv_file):
         json_file.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         with open(csv_file, "w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, [field.name for field in fields(Point)])
-            table.writeheader()
-            table.writerows(asdict(point) for point in points)
+            rows = csv.DictWriter(file, [field.name for field in fields(Point)])
+            rows.writeheader()
+            rows.writerows(asdict(point) for point in points)
 
 
 def _print(results: Sequence[dict[str, Any]]) -> None:
