@@ -196,9 +196,8 @@ class Report:
 
     def resume(self, before: list[Epoch], batches: int) -> None:
         """Report what a checkpoint holds."""
-        say(
-            f"train: {self.model} goes on from a checkpoint after {counted(len(before), 'epoch')} and {batches} batches"
-        )
+        done = f"{counted(len(before), 'epoch')} and {counted(batches, 'batch', 'batches')}"
+        say(f"train: {self.model} goes on from a checkpoint after {done}")
         for epoch in before:
             self._plot(epoch)
 

@@ -183,15 +183,13 @@ def test_what_was_done_to_a_recording_is_said(project: Project) -> None:
 
 
 def test_a_rule_for_speakers_that_finds_none_is_refused(project: Project) -> None:
-    write(
-        project.folder / "s", {f"{word}/anna_{take}.wav": encoded(sound()) for word in ("yes", "no") for take in "01"}
-    )
+    names = [f"{word}/anna_{take}.wav" for word in ("yes", "no") for take in "01"]
+    write(project.folder / "s", dict.fromkeys(names, encoded(sound())))
     for rule in ("([A-Z]+)_", "folder"):
         done = project.stage("import_recordings", "s", "out.npz", "--speaker", rule)
         assert done.code == 2
-        assert (
-            f"--speaker {rule!r} names the speaker of none of the 4 recordings in s, such as no/anna_0.wav" in done.err
-        )
+        expected = f"--speaker {rule!r} names the speaker of none of the 4 recordings in s, such as no/anna_0.wav"
+        assert expected in done.err
     assert project.leftovers() == []
     assert not (project.folder / "out.npz").exists()
 
