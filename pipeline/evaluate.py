@@ -89,11 +89,11 @@ def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) ->
     with damage_as_input_error():
         log_probabilities = predict(network, scoring_batches(store.path, BATCH_CLIPS))
     words = store.attributes["words"]
+    cost = cost_of(network, predictor_of(network), (*store.shape, 1), store.attributes["clip_seconds"])
     result = {
         **score(store.labels, log_probabilities, words),
         "speakers_known": store.attributes["speakers_known"],
-        **cost_of(network, predictor_of(network), (*store.shape, 1), store.attributes["clip_seconds"]),
-        "file_bytes": trained.stat().st_size,
+        "cost": [{**cost, "file_bytes": trained.stat().st_size}],  # a list, as score does
     }
     metrics.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     predicted, confidences = log_probabilities.argmax(axis=1), np.exp(log_probabilities.max(axis=1))

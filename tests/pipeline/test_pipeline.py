@@ -45,7 +45,7 @@ def test_everything_runs_once(reproduced: tuple[Project, Finished]) -> None:
         metrics = json.loads((project.folder / f"metrics/{model}.json").read_text())
         assert metrics["test_clips"] == FeatureStore.open(project.folder / "data/features/test.zarr").clips
         assert metrics["accuracy_ci95"][0] <= metrics["accuracy"] <= metrics["accuracy_ci95"][1]
-        assert set(metrics) == {"accuracy", "accuracy_ci95", "loss", "speakers_known", "test_clips", "words"}
+        assert set(metrics) == {"accuracy", "accuracy_ci95", "cost", "loss", "speakers_known", "test_clips", "words"}
 
 
 def test_features_lead_back_to_the_npz(reproduced: tuple[Project, Finished]) -> None:
