@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.store.publish import publish
-from features.store.reader import WaveformStore
 from models.saved import SavedError, describe, load_keras
+from pipeline.commands.models.clips import open_clips
 from pipeline.commands.models.network import Network, find_network
 from pipeline.shell.stage import counted, say, warn_waiting
 
@@ -118,18 +118,10 @@ def command(
 
 def _read(path: Path, network: Network, most: int) -> tuple[NDArray[np.float32], NDArray[np.integer[Any]], int]:
     """Clips spread evenly over a store, their labels, and how many clips the store has."""
-    store = WaveformStore.open(path)
-    about, corpus = store.attributes, network.corpus
-    found = (tuple(about["words"]), about["sample_rate_hz"], *store.shape)
-    expected = (corpus.words, corpus.sample_rate_hz, corpus.clip_samples)
-    if found != expected:
-        raise InputError(
-            f"the clips of {path} are not those that {network.name} was trained for (words, rate or length differ); "
-            "run dvc repro to train it on them"
-        )
-    chosen = np.unique(np.linspace(0, store.clips - 1, min(most, store.clips)).round().astype(int))
-    waves = np.concatenate([store.read(clip, clip + 1) for clip in chosen.tolist()])
-    return waves, store.labels[chosen], store.clips
+    with open_clips(path, network.corpus, "refuse") as clips:
+        total = len(clips.labels)
+        chosen = np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(np.int64))
+        return clips.read(chosen), clips.labels[chosen], total
 
 
 def _in_batches(
