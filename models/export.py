@@ -104,11 +104,13 @@ def _quantised(saved: Path, in_float: list[str], calibration: Clips) -> bytes:
 
 
 def _save(model: keras.Model, path: Path, clips: int | None) -> None:
-    archive = keras.export.ExportArchive()
-    archive.track(model)
+    module = tf.Module()  # keras.export.ExportArchive writes every weight twice
+    module.weights = [variable.value for variable in model.variables]
     shape = (clips, *model.input_shape[1:])
-    archive.add_endpoint("serve", lambda waveform: model(waveform, training=False), [tf.TensorSpec(shape, tf.float32)])
-    archive.write_out(str(path), verbose=False)
+    module.serve = tf.function(
+        lambda waveform: model(waveform, training=False), input_signature=[tf.TensorSpec(shape, tf.float32, "waveform")]
+    )
+    tf.saved_model.save(module, str(path), signatures={"serving_default": module.serve})
 
 
 def _describe(path: Path, description: Description) -> None:

@@ -69,6 +69,8 @@ def test_exports_predict_what_the_pipeline_predicts(name: str, network: keras.Mo
     found = load_predictor(tmp_path / name, about)(clips)
     assert np.abs(found - expected).max() <= 1e-4
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    written = sum(file.stat().st_size for file in [tmp_path / name, *(tmp_path / name).rglob("*")] if file.is_file())
+    assert written < 1.3 * 4 * network.count_params() + 200_000  # every weight once
 
 
 def test_int8_is_close_and_keeps_the_front_end_in_float(network: keras.Model, tmp_path: Path) -> None:
