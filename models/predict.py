@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.quiet import quiet
-from models.saved import Description, SavedError, form_of, load_keras
+from models.saved import UNREADABLE, Description, form_of, load_keras, read_tflite, unreadable
 
 if TYPE_CHECKING:
     import keras
@@ -41,7 +41,7 @@ def load_predictor(path: Path, description: Description) -> Predict:
     form = form_of(path)
     if form == "keras":
         return predictor_of(load_keras(path), gives_logits=description.input == "features")
-    return _tflite(path) if form == "tflite" else _saved_model(path)
+    return _tflite(path, description) if form == "tflite" else _saved_model(path)
 
 
 def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -73,21 +73,26 @@ def _saved_model(path: Path) -> Predict:
     import tensorflow as tf
 
     try:
-        loaded = tf.saved_model.load(str(path))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise SavedError(f"cannot be loaded as a SavedModel ({' '.join(str(error).split())})") from None
-    return lambda batch: loaded.serve(batch).numpy().astype(np.float64)
+        with quiet(show=False):
+            loaded = tf.saved_model.load(str(path))
+            serve = loaded.serve
+    except (*UNREADABLE, AttributeError, tf.errors.OpError) as error:
+        raise unreadable(error, "cannot be loaded as a SavedModel") from None
+
+    def predict(batch: NDArray[np.float32]) -> NDArray[np.float64]:
+        assert loaded  # the function does not keep its weights alive
+        return serve(batch).numpy().astype(np.float64)
+
+    return predict
 
 
-def _tflite(path: Path) -> Predict:
+def _tflite(path: Path, description: Description) -> Predict:
     import tensorflow as tf
 
-    try:
-        with quiet():
-            interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise SavedError(f"cannot be loaded by TFLite ({' '.join(str(error).split())})") from None
+    content = read_tflite(path, description)  # damage can crash the interpreter
+    with quiet():
+        interpreter = tf.lite.Interpreter(model_content=content, num_threads=os.cpu_count())
+        interpreter.allocate_tensors()
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def predict(batch: NDArray[np.float32]) -> NDArray[np.float64]:

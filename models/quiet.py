@@ -8,16 +8,17 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Write nothing to standard error while the block runs; if it fails, write what was kept back."""
+def quiet(*, show: bool = True) -> Iterator[None]:
+    """Write nothing to standard error while the block runs; if it fails, ``show`` what was kept back."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept, os.fdopen(os.dup(2), "wb") as before:
         os.dup2(kept.fileno(), 2)
         try:
             yield
         except BaseException:
-            kept.seek(0)
-            before.write(kept.read())
+            if show:
+                kept.seek(0)
+                before.write(kept.read())
             raise
         finally:
             sys.stderr.flush()

@@ -5,12 +5,15 @@ hold the same description, as JSON: Keras files as a member of their zip, TFLite
 is where TFLite keeps "associated files", SavedModels in ``assets.extra``, which TensorFlow reserves for others' files.
 """
 
+import errno
+import hashlib
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from models.networks.transform import Transform
 
@@ -21,7 +24,9 @@ MEMBER = "description.json"
 EXTRA = Path("assets.extra", MEMBER)
 WRITTEN_AT = (1980, 1, 1, 0, 0, 0)
 """Time of the member, always the same."""
-UNREADABLE = (OSError, zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError)
+UNREADABLE = (OSError, zipfile.BadZipFile, KeyError, IndexError, ValueError, NotImplementedError, RuntimeError)
+SYSTEM_ERRORS = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE)
+"""What goes wrong with a machine rather than with a file."""
 
 Form = Literal["keras", "tflite", "savedmodel"]
 
@@ -29,10 +34,10 @@ Form = Literal["keras", "tflite", "savedmodel"]
 class Description(Struct, frozen=True, kw_only=True):
     """What a saved network is for."""
 
-    words: tuple[str, ...]
+    words: Annotated[tuple[str, ...], Meta(min_length=2)]
     """Names of its outputs, in order."""
-    sample_rate_hz: int
-    clip_samples: int
+    sample_rate_hz: Annotated[int, Meta(ge=1)]
+    clip_samples: Annotated[int, Meta(ge=1)]
     """Samples of a clip."""
     transform: Transform
     """What makes its input of a waveform, or is already inside."""
@@ -40,6 +45,8 @@ class Description(Struct, frozen=True, kw_only=True):
     """Features (frequency, time, 1), for which it gives logits; or a waveform, for which it gives probabilities."""
     threshold: float | None = None
     """Probability from which a word in a long recording is reported, if it was measured."""
+    digest: str = ""
+    """BLAKE2b of a TFLite file's own bytes, which carry no checksum."""
 
     @property
     def clip_seconds(self) -> float:
@@ -72,11 +79,13 @@ def describe(path: Path) -> Description:
                 content = archive.read(MEMBER)
         return msgspec.json.decode(content, type=Description)
     except UNREADABLE as error:
-        raise SavedError(f"holds no description of a network ({' '.join(str(error).split())})") from None
+        raise unreadable(error, "holds no description of a network") from None
 
 
 def add_description(path: Path, description: Description) -> None:
     """Add a description to a file or folder that holds a network."""
+    if form_of(path) == "tflite":
+        description = replace(description, digest=_digest(path.read_bytes()))
     content = msgspec.json.encode(description)
     if path.is_dir():
         (path / EXTRA).parent.mkdir()
@@ -101,4 +110,31 @@ def load_keras(path: Path) -> "keras.Model":
     try:
         return keras.models.load_model(path, compile=False)
     except (*UNREADABLE, TypeError, zlib.error) as error:  # depends on what is damaged
-        raise SavedError(f"cannot be loaded as a network ({' '.join(str(error).split())})") from None
+        raise unreadable(error, "cannot be loaded as a network") from None
+
+
+def read_tflite(path: Path, description: Description) -> bytes:
+    """Read a TFLite file and compare its checksum.
+
+    Raises
+    ------
+    SavedError
+        If it is not what was written.
+    """
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        own = content[: archive.getinfo(MEMBER).header_offset]
+    if _digest(own) != description.digest:
+        raise SavedError("is not what was written")
+    return own
+
+
+def unreadable(error: Exception, what: str) -> Exception:
+    """The error to raise for one that came up while a network was read: itself if the machine is to blame."""
+    if isinstance(error, OSError) and error.errno in SYSTEM_ERRORS:
+        return error
+    return SavedError(f"{what} ({' '.join(str(error).split())})")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,6 +1,5 @@
 """Clips of one recording: resampled, and cut or padded to length. Nothing here is random."""
 
-import io
 from typing import Literal
 
 import numpy as np
@@ -8,7 +7,7 @@ import soxr
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from features.audio.decode import RecordingError, declared_frames, decode, mix
+from features.audio.decode import RecordingError, decode, mix
 from features.corpus import Corpus
 
 Cut = Literal["loudest", "start", "windows", "noise"]
@@ -38,7 +37,7 @@ class Treatment(Struct, frozen=True, omit_defaults=True, kw_only=True):
     missing_s: float = 0.0
     """Sound that the file's header promises and the file does not hold."""
     scaled_by: float = 1.0
-    """Gain of the clips; less than 1 where resampling went beyond full scale."""
+    """Gain of the clips; less than 1 where they went beyond full scale, mostly by resampling."""
     silent: bool = False
     """Whether every sample is zero."""
 
@@ -50,7 +49,7 @@ class Treatment(Struct, frozen=True, omit_defaults=True, kw_only=True):
             f"cut from {self.cut_from_s:.3f} s at {self.onset_s:.3f} s": self.cut_from_s,
             f"padded by {self.padded_s:.3f} s": self.padded_s,
             f"its header promises {self.missing_s:.3f} s more": self.missing_s,
-            f"scaled by {self.scaled_by:.3f}, because resampling went beyond full scale": self.scaled_by < 1,
+            f"scaled by {self.scaled_by:.3f}, because it went beyond full scale": self.scaled_by < 1,
             "silent": self.silent,
         }
         return "; ".join(text for text, holds in said.items() if holds)
@@ -81,16 +80,16 @@ def prepare(content: bytes, corpus: Corpus, cut: Cut) -> tuple[NDArray[np.float3
 
     Examples
     --------
-    >>> import soundfile
+    >>> import io, soundfile
     >>> file = io.BytesIO()
     >>> soundfile.write(file, np.full(4000, 0.5), 16000, format="WAV")
     >>> clips, treatment = prepare(file.getvalue(), Corpus(), "loudest")
     >>> clips.shape, str(treatment)
     ((1, 8000), 'resampled from 16000 Hz; padded by 0.750 s')
     """
-    channels, rate_hz = decode(content)
+    channels, rate_hz, missing = decode(content)
     samples, channel = mix(channels)
-    missing_s = max(0, declared_frames(io.BytesIO(content)) - len(channels)) / rate_hz
+    missing_s = missing / rate_hz
     if rate_hz != corpus.sample_rate_hz:
         samples = np.asarray(soxr.resample(samples, rate_hz, corpus.sample_rate_hz, quality="HQ"), np.float32)
     length = corpus.clip_samples

@@ -22,8 +22,16 @@ class RecordingError(Exception):
     """A file that gives no clip; the message is the reason, to follow its name."""
 
 
-def decode(content: bytes) -> tuple[NDArray[np.float32], int]:
-    """Decode a file to float32 samples, shape (frames, channels), and their rate in Hz.
+def decode(content: bytes) -> tuple[NDArray[np.float32], int, int]:
+    """Decode a file.
+
+    Returns
+    -------
+    float32 array, shape (frames, channels)
+    int
+        Rate in Hz.
+    int
+        Frames that the file promises and does not hold.
 
     Raises
     ------
@@ -34,11 +42,12 @@ def decode(content: bytes) -> tuple[NDArray[np.float32], int]:
     with opened(io.BytesIO(content)) as file:
         if file.frames * file.channels > LARGEST_SAMPLES:
             raise RecordingError(f"holds {file.frames:,} frames; at most {LARGEST_SAMPLES:,} samples are read")
-        samples, rate_hz = file.read(dtype="float32", always_2d=True), file.samplerate
+        promised, rate_hz = max(file.frames, declared_frames(io.BytesIO(content))), int(file.samplerate)
+        samples = file.read(file.frames, dtype="float32", always_2d=True)  # some forms must be told how many
     if not samples.size:
         raise RecordingError("holds no samples")
     refuse_unscaled(samples)
-    return samples, int(rate_hz)
+    return samples, rate_hz, promised - len(samples)
 
 
 @contextmanager

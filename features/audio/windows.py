@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
+import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from features.audio.decode import RecordingError, declared_frames, opened, refuse_unscaled, uncancelled
 
-BLOCK_FRAMES = 1 << 18
-"""Frames that are decoded at once: 6 s at 44.1 kHz."""
+BLOCK_S = 5
+"""Sound that is decoded at once."""
+MOST_WINDOWS = 64
+"""Windows that are given out at once."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +39,19 @@ def scan(file: BinaryIO) -> Scan:
         If it is not audio, holds no samples, or holds NaN or samples that were never scaled to [-1, 1].
     """
     frames, energies, energy_of_mean = 0, np.zeros(1), 0.0
-    declared = declared_frames(file)
+    promised = declared_frames(file)
     file.seek(0)
     with opened(file) as sound:
-        rate_hz = int(sound.samplerate)
-        for block in sound.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
+        rate_hz, promised = int(sound.samplerate), max(promised, sound.frames)
+        for block in _read(sound):
             refuse_unscaled(block)
             frames += len(block)
             energies = energies + np.square(block, dtype=np.float64).sum(axis=0)
             energy_of_mean += float(np.square(block.mean(axis=1), dtype=np.float64).sum())
     if not frames:
         raise RecordingError("holds no samples")
-    missing_s = max(0, declared - frames) / rate_hz
-    return Scan(rate_hz, frames / rate_hz, uncancelled(energies, energy_of_mean), missing_s, not energies.any())
+    channel = uncancelled(energies, energy_of_mean)
+    return Scan(rate_hz, frames / rate_hz, channel, max(0, promised - frames) / rate_hz, not energies.any())
 
 
 def blocks(file: BinaryIO, scanned: Scan, rate_hz: int) -> Iterator[NDArray[np.float32]]:
@@ -61,11 +64,17 @@ def blocks(file: BinaryIO, scanned: Scan, rate_hz: int) -> Iterator[NDArray[np.f
     file.seek(0)
     resampler = soxr.ResampleStream(scanned.rate_hz, rate_hz, 1, dtype="float32", quality="HQ")
     with opened(file) as sound:
-        for block in sound.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
+        for block in _read(sound):
             mixed = block.mean(axis=1) if scanned.channel is None else block[:, scanned.channel]
             yield mixed if scanned.rate_hz == rate_hz else resampler.resample_chunk(np.ascontiguousarray(mixed))
     if scanned.rate_hz != rate_hz:
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _read(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+    """Blocks of a recording; ``SoundFile.blocks`` gives old memory where a file ends before it promises to."""
+    while len(block := sound.read(BLOCK_S * sound.samplerate, dtype="float32", always_2d=True)):
+        yield block
 
 
 def windows(samples: Iterable[NDArray[np.float32]], length: int, hop: int) -> Iterator[NDArray[np.float32]]:
@@ -78,7 +87,7 @@ def windows(samples: Iterable[NDArray[np.float32]], length: int, hop: int) -> It
     length : int
         Samples of a window.
     hop : int
-        Samples from the start of a window to that of the next.
+        Samples from the start of a window to that of the next, at most ``length``.
 
     Yields
     ------
@@ -98,9 +107,10 @@ def windows(samples: Iterable[NDArray[np.float32]], length: int, hop: int) -> It
     for piece in samples:
         held = np.concatenate([held, piece])
         complete = (len(held) - length) // hop + 1
-        if complete > 0:
-            yield _cut(held, complete, length, hop)
-            held, covered = held[complete * hop :], max(0, length - hop)
+        while complete > 0:
+            number = min(complete, MOST_WINDOWS)
+            yield _cut(held, number, length, hop)
+            held, covered, complete = held[number * hop :], max(0, length - hop), complete - number
     if len(held) > covered:
         last = max(0, -(-(len(held) - length) // hop)) + 1
         yield _cut(np.pad(held, (0, (last - 1) * hop + length - len(held))), last, length, hop)

@@ -133,7 +133,7 @@ def _remarks(journal: Iterable[Entry], clips: Clips, corpus: Corpus) -> Iterator
         count["cut"] += bool(done.cut_from_s)
         count["one channel of several taken, because they cancel each other"] += done.channel is not None
         count["shorter than their headers say"] += bool(done.missing_s)
-        count["scaled down, because resampling went beyond full scale"] += done.scaled_by < 1
+        count["scaled down, because they went beyond full scale"] += done.scaled_by < 1
         count["silent"] += done.silent and entry.word != "silence"
         if done.padded_s:
             padded.append(done.padded_s)

@@ -1,6 +1,8 @@
 """Command ``models export``: a network as a file that takes a waveform, checked against the pipeline."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,10 @@ from numpy.typing import NDArray
 from features.errors import InputError
 from features.store.publish import publish
 from models.saved import SavedError, describe, load_keras
-from pipeline.commands.models.clips import open_clips
+from pipeline.commands.models.clips import TEST, open_clips
 from pipeline.commands.models.network import Network, find_network
 from pipeline.shell.stage import counted, say, warn_waiting
 
-TEST = Path("data/split/test.zarr")
 TRAIN = Path("data/split/train.zarr")
 CALIBRATION_CLIPS = 200
 LARGEST_DIFFERENCE = 1e-4
@@ -52,6 +53,8 @@ def command(
         raise InputError(f"{network.path} is an export already; expected a trained network, such as base")
     test = _read(TEST, network, clips)
     calibration = _read(TRAIN, network, CALIBRATION_CLIPS)[0] if to == "tflite" else None
+    import tensorflow as tf
+
     from models.cost import multiply_adds
     from models.export import with_transform, write_keras, write_saved_model, write_tflite
     from models.predict import load_predictor, predictor_of
@@ -80,8 +83,11 @@ def command(
     results: list[dict[str, Any]] = []
     with publish(*(export.path for export in exports), guard=_refuse_others, waiting=warn_waiting) as staged:
         for export, path in zip(exports, staged, strict=True):
-            export.write(path)
-            predict = load_predictor(path, replace(description, input="waveform"))
+            try:
+                export.write(path)
+            except tf.errors.ResourceExhaustedError:  # what TensorFlow makes of a full disk
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(export.path)) from None
+            predict = load_predictor(path, describe(path))
             given = _in_batches(predict, lambda clips: clips, waves)
             difference = float(np.abs(given - expected).max())
             if export.exact and not difference <= LARGEST_DIFFERENCE:

@@ -115,7 +115,7 @@ def find_network(model: str | None) -> Network:
             raise InputError(
                 f"{ARTIFACTS} holds no trained network; expected one, so run dvc repro first, or name a file: --model"
             )
-        path = min(trained, key=lambda path: best_of(read_history(path.with_name("history.csv"))).val_loss)
+        path = min(trained, key=_validation_loss)
     else:
         path = ARTIFACTS / model / FILE
         path = path if path.is_file() else Path(model)
@@ -133,7 +133,18 @@ def find_network(model: str | None) -> Network:
 
 def trained_networks() -> list[Path]:
     """Files of the project's trained networks."""
-    return sorted(path for path in ARTIFACTS.glob(f"*/{FILE}") if path.with_name("history.csv").is_file())
+    return sorted(ARTIFACTS.glob(f"*/{FILE}"))
+
+
+def _validation_loss(path: Path) -> float:
+    """Least validation loss of a trained network."""
+    history = path.with_name("history.csv")
+    try:
+        return best_of(read_history(history)).val_loss
+    except (OSError, ValueError, TypeError, KeyError):
+        raise InputError(
+            f"{history} is missing or damaged, so the best network is not known; run dvc repro, or name one: --model"
+        ) from None
 
 
 def _unusable(path: Path, error: SavedError) -> InputError:

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from features.errors import InputError
 from features.sources.files import read_files
 from features.sources.recordings import why_not
 from models.detection import THRESHOLD, WINDOWS_PER_CLIP, Averager, Detector, background_of
+from models.quiet import quiet
 from pipeline.commands.models.microphone import listen
 from pipeline.commands.models.network import Classify, Network, find_network
 from pipeline.shell.progress import progress
@@ -40,10 +41,20 @@ STDIN = "-"
 
 
 @dataclass(frozen=True)
+class Recording:
+    """A recording to listen to."""
+
+    name: str
+    """As it was given."""
+    path: Path
+    error: str = ""
+    """Why it cannot be heard, to follow its name."""
+
+
+@dataclass(frozen=True)
 class Heard:
     """A recording that was read: one clip, or a long recording that was gone through once."""
 
-    path: Path
     clip: NDArray[np.float32] | None = None
     treatment: Treatment = field(default_factory=Treatment)
     scanned: Scan | None = None
@@ -83,16 +94,16 @@ def command(
         raise InputError("there is nothing to listen to; expected recordings, a folder of them, - or --microphone")
     network = find_network(model)
     limit = network.threshold if threshold is None else threshold
+    if not 0 <= limit <= 1:
+        raise InputError(f"--threshold is {limit}; expected a probability, from 0 to 1")
     if microphone:
         listen(network, limit)
         return
     answers = []
     failed = False
-    with standard_input(STDIN in (files or [])) as spooled:
-        for answer in _answers(_recordings(files or [], spooled), network, limit):
+    with tempfile.TemporaryDirectory(prefix="recordings-") as folder:
+        for answer in _answers(_recordings(files or [], Path(folder)), network, limit):
             failed = failed or "error" in answer
-            if answer["file"] == str(spooled):
-                answer["file"] = STDIN
             if as_json:
                 answers.append(answer)
             else:
@@ -103,76 +114,83 @@ def command(
         raise typer.Exit(USAGE)
 
 
-@contextmanager
-def standard_input(wanted: bool) -> Iterator[Path]:
-    """Give the path of a temporary file with what standard input holds, because audio is read more than once."""
-    with tempfile.NamedTemporaryFile(prefix="standard-input-") as file:
-        if wanted:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-            file.flush()
-        yield Path(file.name)
-
-
-def _recordings(files: Iterable[str], spooled: Path) -> Iterator[Path]:
-    """Paths of recordings, with those in folders."""
-    for name in files:
-        path = spooled if name == STDIN else Path(name)
-        if not path.is_dir():
-            yield path
-            continue
-        found = left_out = 0
-        for file in read_files(path, why_not):
-            if file.on_disk:
-                found += 1
-                yield Path(file.on_disk)
+def _recordings(files: Iterable[str], spool: Path) -> Iterator[Recording]:
+    """All recordings, with those in folders; pipes are copied to temporary files, because audio is read twice."""
+    for number, name in enumerate(files):
+        path = Path(name)
+        try:
+            if name == STDIN or path.is_fifo():
+                copy = spool / str(number)
+                opening = nullcontext(sys.stdin.buffer) if name == STDIN else path.open("rb")
+                with opening as given, copy.open("wb") as file:
+                    shutil.copyfileobj(given, file)
+                yield Recording(name, copy)
+            elif name and path.is_dir():
+                yield from _in_folder(path)
+            elif name and (path.is_file() or not path.exists()):
+                yield Recording(name, path)
             else:
-                left_out += 1
-        if left_out:
-            warn(f"{counted(left_out, 'file')} in {path} left out: no recordings")
-        if not found:
-            raise InputError(f"{path} holds no recording; expected audio files, such as .wav or .mp3")
+                yield Recording(name, path, f"is {'a device' if name else 'no name'}; expected a recording")
+        except OSError as error:
+            yield Recording(name, path, f"cannot be read ({error.strerror}); expected a recording or a folder of them")
 
 
-def _answers(recordings: Iterator[Path], network: Network, threshold: float) -> Iterator[dict[str, Any]]:
+def _in_folder(folder: Path) -> Iterator[Recording]:
+    found = left_out = 0
+    for file in read_files(folder, why_not):
+        if file.on_disk or file.unusable:
+            found += 1
+            path = folder / file.path
+            yield Recording(str(path), path)
+        else:
+            left_out += 1
+    if left_out:
+        warn(f"{counted(left_out, 'file')} in {folder} left out: no recordings")
+    if not found:
+        yield Recording(str(folder), folder, "holds no recording; expected audio files, such as .wav or .mp3")
+
+
+def _answers(recordings: Iterator[Recording], network: Network, threshold: float) -> Iterator[dict[str, Any]]:
     """What each recording holds, in order."""
     classify: Classify | None = None
     corpus = network.corpus
     with ThreadPoolExecutor(default_workers()) as pool:
         while batch := list(islice(recordings, BATCH_FILES)):
-            heard = list(pool.map(lambda path: _hear(path, corpus), batch))
+            with quiet():  # libsndfile's mp3 decoder prints what it finds
+                heard = list(pool.map(lambda recording: _hear(recording, corpus), batch))
             if classify is None and not all(each.error for each in heard):
                 classify = network.load()
             clips = [each.clip for each in heard if each.clip is not None]
             words = iter(classify(np.stack(clips)) if classify and clips else ())
-            for each in heard:
-                answer: dict[str, Any] = {"file": str(each.path)}
+            for recording, each in zip(batch, heard, strict=True):
+                answer: dict[str, Any] = {"file": recording.name}
                 if each.clip is not None:
                     answer |= _word(next(words), each.treatment, corpus)
                 elif each.scanned and classify:
-                    answer |= _events(each.path, each.scanned, corpus, classify, threshold)
+                    answer |= _events(recording, each.scanned, corpus, classify, threshold)
                 else:
                     answer["error"] = each.error
                 yield answer
 
 
-def _hear(path: Path, corpus: Corpus) -> Heard:
+def _hear(recording: Recording, corpus: Corpus) -> Heard:
+    if recording.error:
+        return Heard(error=recording.error)
     try:
-        with open(path, "rb") as file:
+        with open(recording.path, "rb") as file:
             with opened(file) as sound:
                 seconds = sound.frames / sound.samplerate
             file.seek(0)
             if seconds > SHORT_CLIPS * corpus.clip_seconds:
-                return Heard(path, scanned=scan(file))
+                return Heard(scanned=scan(file))
             clips, treatment = prepare(file.read(), corpus, "loudest")
-            return Heard(path, clip=clips[0], treatment=treatment)
+            return Heard(clip=clips[0], treatment=treatment)
     except RecordingError as error:
-        return Heard(path, error=f"{error}; expected a recording such as a .wav, .flac, .ogg or .mp3 file")
+        return Heard(error=f"{error}; expected a recording such as a .wav, .flac, .ogg or .mp3 file")
     except FileNotFoundError:
-        return Heard(
-            path, error="does not exist; expected a recording, a folder of recordings, or - for standard input"
-        )
+        return Heard(error="does not exist; expected a recording, a folder of them, or -")
     except OSError as error:
-        return Heard(path, error=f"cannot be read ({error.strerror}); expected a recording")
+        return Heard(error=f"cannot be read ({error.strerror or error}); expected a recording")
 
 
 def _word(probabilities: NDArray[np.float64], treatment: Treatment, corpus: Corpus) -> dict[str, Any]:
@@ -189,13 +207,19 @@ def _word(probabilities: NDArray[np.float64], treatment: Treatment, corpus: Corp
     }
 
 
-def _events(path: Path, scanned: Scan, corpus: Corpus, classify: Classify, threshold: float) -> dict[str, Any]:
+def _events(
+    recording: Recording,
+    scanned: Scan,
+    corpus: Corpus,
+    classify: Classify,
+    threshold: float,
+) -> dict[str, Any]:
     """Find words in a long recording."""
     average, detect = Averager(), Detector(threshold, background_of(corpus.words))
     hop = max(1, round(corpus.clip_samples / WINDOWS_PER_CLIP))
     total = int(scanned.seconds / corpus.clip_seconds * WINDOWS_PER_CLIP)
-    with open(path, "rb") as file, progress(f"listening to {path.name}", total, "windows") as advance:
-        for batch in windows(blocks(file, scanned, corpus.sample_rate_hz), corpus.clip_samples, hop):
+    with open(recording.path, "rb") as file, progress(f"listening to {recording.name}", total, "windows") as advance:
+        for batch in windows(_quietly(blocks(file, scanned, corpus.sample_rate_hz)), corpus.clip_samples, hop):
             detect(average(classify(batch)))
             advance(len(batch))
     remarks = {
@@ -217,6 +241,15 @@ def _events(path: Path, scanned: Scan, corpus: Corpus, classify: Classify, thres
         ],
         "remarks": "; ".join(text for text, holds in remarks.items() if holds),
     }
+
+
+def _quietly(sound: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    while True:
+        with quiet():
+            block = next(sound, None)
+        if block is None:
+            return
+        yield block
 
 
 def _print(answer: dict[str, Any], threshold: float) -> None:

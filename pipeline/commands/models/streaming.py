@@ -1,7 +1,9 @@
 """Scoring networks on a stream, for ``models score --streaming``."""
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -18,28 +20,36 @@ from features.store.publish import publish
 from features.store.shard import checksum
 from models.detection import WINDOWS_PER_CLIP, Averager, background_of
 from models.streaming import Point, Spoken, choose, curve, summary
-from pipeline.commands.models.clips import Labelled, open_clips
+from pipeline.commands.models.clips import TEST, Labelled, open_clips
 from pipeline.commands.models.network import FILE, STREAMING, Network, find_network
 from pipeline.shell.progress import progress
 from pipeline.shell.stage import say, warn, warn_waiting
 
+LONGEST_H = 24
 CURVES = Path("streaming")
 """Folder of a table for each network, which dvc plots shows."""
 SPEECH_DB = 20.0
 """Sound less than this below the loudest of a clip counts as speech, for the end of a word."""
 
 
-def score_stream(models: Sequence[str], source: Path, other: Other, hours: float, seed: int, as_json: bool) -> None:
-    """Score networks one after the other; keep the threshold and the curve of those of the project."""
+def score_stream(
+    models: Sequence[str], source: Path | None, other: Other, hours: float, seed: int, as_json: bool
+) -> None:
+    """Score networks one after the other; keep what the test set says of those of the project."""
+    if not 0 < hours <= LONGEST_H:
+        raise InputError(f"--hours is {hours:g}; expected more than 0 and at most {LONGEST_H}")
     if not models:
         raise InputError("there is no trained network; expected one, so run dvc repro first, or name a file")
     results = []
     for model in models:
         network = find_network(model)
-        with open_clips(source, network.corpus, other) as clips:
+        keep = source is None and network.path.name == FILE
+        if keep and not os.access(network.path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(network.path.parent))
+        with open_clips(source or TEST, network.corpus, other) as clips:
             result, points = _measure(network, clips, hours, seed)
         results.append(result)
-        if network.path.name == FILE:
+        if keep:
             _keep(network, result, points)
     if as_json:
         say(json.dumps(results, indent=2, ensure_ascii=False))

@@ -46,6 +46,13 @@ def test_a_tone_stays_a_tone_in_every_form_and_rate(rate_hz: int, form: str, sub
         assert treatment.resampled_from_hz == (0 if rate_hz == 8000 else rate_hz)
 
 
+@pytest.mark.parametrize(("form", "subtype"), [("WAV", "GSM610"), ("WAV", "ULAW"), ("AU", "G721_32")])
+def test_telephone_codecs(form: str, subtype: str) -> None:
+    """Some of which libsndfile reads only when it is told how many frames."""
+    clips, _ = prepare(encoded(tone(1, 500, 8000), 8000, form, subtype), CORPUS, "loudest")
+    assert np.abs(np.fft.rfft(clips[0])).argmax() == 500
+
+
 def test_what_a_rate_cannot_hold_is_removed() -> None:
     clips, _ = prepare(encoded(tone(1, 6000, 16000)), CORPUS, "start")  # would stand at 2 kHz
     assert np.abs(clips[0, 500:-500]).max() < 1e-3

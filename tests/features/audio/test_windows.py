@@ -20,14 +20,15 @@ def recording(samples: np.ndarray, rate_hz: int = 16000, form: str = "WAV", subt
 
 @given(st.lists(st.integers(0, 30), max_size=8), st.integers(1, 12), st.integers(1, 12))
 def test_windows_are_those_of_the_whole(pieces: list[int], length: int, hop: int) -> None:
-    """However the samples arrive, and every sample is in a window if windows leave no gap."""
+    """However the samples arrive, and every sample is in a window."""
+    hop = min(hop, length)
     whole = np.arange(1, sum(pieces) + 1, dtype=np.float32) / 1000
     cuts = np.split(whole, np.cumsum(pieces)[:-1]) if pieces else []
     found = [window for batch in windows(cuts, length, hop) for window in batch]
     for number, window in enumerate(found):
         expected = whole[number * hop : number * hop + length]
         np.testing.assert_array_equal(window, np.pad(expected, (0, length - len(expected))))
-    if hop <= length and len(whole):
+    if len(whole):
         assert (len(found) - 1) * hop + length >= len(whole)
         assert len(found) == 1 or (len(found) - 2) * hop + length < len(whole)  # and no more windows than that takes
 
@@ -39,7 +40,7 @@ def test_a_window_beyond_full_scale_is_scaled_down_alone() -> None:
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 44100])
 def test_blocks_are_the_recording_at_the_rate_asked_for(rate_hz: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK_FRAMES", 1000)
+    monkeypatch.setattr(module, "BLOCK_S", 1)
     samples = 0.5 * np.sin(2 * np.pi * 500 * np.arange(3 * rate_hz) / rate_hz)
     file = recording(np.stack([samples, samples], axis=1), rate_hz)
     scanned = scan(file)
@@ -79,3 +80,33 @@ def test_what_a_header_promises_and_silence_are_told() -> None:
 def test_what_cannot_be_used(content: bytes, why: str) -> None:
     with pytest.raises(RecordingError, match=why):
         scan(io.BytesIO(content))
+
+
+@pytest.mark.parametrize(("form", "subtype"), [("MP3", "MPEG_LAYER_III"), ("WAV", "PCM_16"), ("OGG", "VORBIS")])
+def test_a_recording_that_ends_early_gives_what_there_is(form: str, subtype: str) -> None:
+    """And no sample twice: each second of it has a tone of its own."""
+    time = np.arange(20 * 16000) / 16000
+    whole = recording(0.5 * np.sin(2 * np.pi * (300 + 100 * np.floor(time)) * time), 16000, form, subtype).getvalue()
+    file = io.BytesIO(whole[: len(whole) * 6 // 10])
+    scanned = scan(file)
+    assert 8 < scanned.seconds < 15
+    if form != "OGG":  # whose length is that of its last page
+        assert scanned.seconds + scanned.missing_s == pytest.approx(20, abs=0.2)
+    read = np.concatenate(list(blocks(file, scanned, 16000)))
+    assert len(read) == round(scanned.seconds * 16000)
+    for second in range(1, int(scanned.seconds) - 1):
+        spectrum = np.abs(np.fft.rfft(read[second * 16000 + 4000 : second * 16000 + 12000]))
+        assert spectrum.argmax() * 2 == pytest.approx(300 + 100 * second, abs=4)
+
+
+def test_an_intact_recording_lacks_nothing() -> None:
+    samples = np.random.default_rng(0).uniform(-0.3, 0.3, 16000 * 7)
+    for form, subtype in (("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16")):
+        assert scan(recording(samples, 16000, form, subtype)).missing_s == 0
+
+
+def test_windows_come_in_batches_of_bounded_size() -> None:
+    """However many one piece holds, as one of a recording of a very low rate does."""
+    sizes = [len(batch) for batch in windows([np.zeros(100_000, np.float32)], 100, 10)]
+    assert max(sizes) == module.MOST_WINDOWS
+    assert sum(sizes) == (100_000 - 100) // 10 + 1

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tarfile
+import threading
 from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from importlib.metadata import distribution
@@ -183,6 +184,26 @@ def test_what_cannot_be_heard_is_refused_in_one_sentence_each_and_the_rest_is_an
     assert done.out.startswith(f"{good}: low ")
 
 
+def test_bad_folders_devices_and_names_hide_no_good_recording(trained: Project, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    good = write(tmp_path / "good.wav", sound("low", 1), RATE_HZ)
+    done = models(trained, "predict", "--json", str(tmp_path / "empty"), "/dev/zero", "", str(good))
+    assert done.code == 2
+    *errors, answer = json.loads(done.out)["files"]
+    assert [each["error"].split(";")[0] for each in errors] == ["holds no recording", "is a device", "is no name"]
+    assert (answer["file"], answer["word"]) == (str(good), "low")
+
+
+def test_a_pipe_is_heard_like_a_file(trained: Project, tmp_path: Path) -> None:
+    content = write(tmp_path / "a.wav", sound("high", 1), RATE_HZ).read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[content])
+    writer.start()
+    (answer,) = predicted(trained, str(tmp_path / "pipe"))
+    writer.join()
+    assert answer["word"] == "high"
+
+
 def test_odd_recordings_get_an_answer_that_says_what_is_odd(trained: Project, tmp_path: Path) -> None:
     short = write(tmp_path / "short.wav", sound("low", 1, seconds=0.05), RATE_HZ)
     silent = write(tmp_path / "silent.wav", np.zeros(4000), RATE_HZ)
@@ -249,6 +270,9 @@ def test_the_default_network_is_that_of_least_validation_loss(trained: Project, 
         (["score", "base", "nowhere.npz"], "nowhere.npz does not exist"),
         (["score", "base", "--other", "own"], "--other own makes words that no network knows"),
         (["predict", "--microphone"], "--microphone needs the package sounddevice"),
+        (["predict", "--threshold", "nan", "a.wav"], "--threshold is nan; expected a probability"),
+        (["score", "--streaming", "--hours", "nan"], "--hours is nan; expected more than 0"),
+        (["score", "--streaming", "--hours", "inf"], "--hours is inf; expected more than 0"),
     ],
 )
 def test_bad_requests_are_one_sentence(trained: Project, arguments: list[str], expected: str) -> None:
@@ -376,6 +400,20 @@ def test_a_network_that_differs_is_not_exported(trained: Project, tmp_path: Path
     assert list((project.folder / "new").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["base.tflite", "base", "base.keras"])
+def test_a_damaged_export_is_refused(trained: Project, exports: dict[str, Path], name: str, tmp_path: Path) -> None:
+    damaged = tmp_path / name
+    (shutil.copytree if exports[name].is_dir() else shutil.copy)(exports[name], damaged)
+    file = next(damaged.glob("variables/*.data*")) if damaged.is_dir() else damaged
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255
+    file.write_bytes(content)
+    path = write(tmp_path / "a.wav", sound("low", 1), RATE_HZ)
+    done = models(trained, "predict", "--model", str(damaged), str(path))
+    assert done.code == 2
+    assert re.search(r"error: .* (is not what was written|cannot be loaded)", done.err)
+
+
 def test_an_export_replaces_exports_only(trained: Project, tmp_path: Path) -> None:
     (tmp_path / "base.keras").write_text("mine")
     done = models(trained, "export", "base", "--to", "keras", "--out", str(tmp_path))
@@ -440,11 +478,57 @@ def test_words_that_the_network_does_not_know(trained: Project, tmp_path: Path) 
     write(tmp_path / "bird/a.wav", sound("unknown", 2), RATE_HZ)
     done = models(trained, "score", "base", str(tmp_path))
     assert done.code == 2
-    assert "has words that corpus.words in params.yaml does not name: bird (1)" in done.err
+    assert "has words that the network does not know: bird; expected low, high, unknown, silence" in done.err
     assert json.loads(models(trained, "score", "base", str(tmp_path), "--other", "unknown", "--json").out)["clips"] == 2
     assert (
         json.loads(models(trained, "score", "base", str(tmp_path), "--other", "leave-out", "--json").out)["clips"] == 1
     )
+
+
+TWO = np.stack([sound("low", 1), sound("low", 2)])
+NAN = np.concatenate([TWO, TWO, TWO])
+NAN[3, 5] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"wav_vals": NAN}, "row 3 of bad.npz holds NaN"),
+        ({"wav_vals": 32767 * TWO}, "holds NaN, or samples up to"),
+        ({"wav_vals": TWO, "sample_rate": 16000}, "which is what the network was trained for"),
+        ({"wav_vals": TWO[:, :100]}, "which is what the network was trained for"),
+    ],
+)
+def test_an_npz_that_is_not_the_networks_is_refused(
+    trained: Project, arrays: dict[str, np.ndarray], expected: str
+) -> None:
+    arrays = {**arrays, "label_vals": np.array(["low"] * len(arrays["wav_vals"]))}
+    np.savez(trained.folder / "bad.npz", **arrays)
+    done = models(trained, "score", "base", "bad.npz")
+    assert done.code == 2
+    assert expected in done.err
+
+
+def test_a_damaged_npz_is_refused(trained: Project) -> None:
+    path = trained.folder / "flip.npz"
+    np.savez(path, wav_vals=np.stack([sound("low", seed) for seed in range(5)]), label_vals=np.array(["low"] * 5))
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.write_bytes(content)
+    done = models(trained, "score", "base", "flip.npz")
+    assert done.code == 2
+    assert "do not match the checksum" in done.err
+
+
+def test_a_stream_of_other_clips_leaves_the_threshold_alone(trained: Project, tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / f"low/{number}.wav", sound("low", number), RATE_HZ)
+    kept = trained.folder / "artifacts/base/streaming.json"
+    before = kept.read_bytes() if kept.exists() else None
+    done = models(trained, "score", "base", str(tmp_path), "--streaming", "--hours", "0.05")
+    assert done.code == 0, done.err
+    assert "the clips hold no silence" in done.err
+    assert (kept.read_bytes() if kept.exists() else None) == before
 
 
 def test_streaming_finds_a_threshold_that_predict_uses(trained: Project, tmp_path: Path) -> None:
