@@ -83,4 +83,5 @@ def test_a_network_whose_end_is_missing_is_refused(project: Project) -> None:
 def test_no_module_that_decides_metrics_is_left_out_of_the_fingerprint() -> None:
     used = {file.removesuffix(".py").replace("/", ".") for file in closure("pipeline.evaluate")}
     deciding = {name for name in used if name.startswith(("models.", "features.stream.", "pipeline.evaluate"))}
-    assert set(CODE) == {name for name in deciding if "__init__" not in name}
+    neutral = {"models.networks.transform", "models.quiet"}  # exports alone use the transform
+    assert set(CODE) == {name for name in deciding if "__init__" not in name} - neutral
