@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.build import Outcome, Task, fill, tasks_of
 from features.errors import InputError
 from features.fingerprint import Version, current_version, settings_hash, shard_key
-from features.spectrogram import FeatureSpec, transform
+from features.spectrogram import KINDS, FeatureSpec, transform
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
 from features.store.reader import WaveformStore
@@ -47,8 +47,9 @@ class FeatureMaker:
             )
         source = _open_waveforms(self.waveforms, self.waveforms_digest)
         chunk = np.empty((self.chunk_clips, *self.spec.shape(*source.shape)), np.float32)
+        rate_hz = source.attributes["sample_rate_hz"]
         for clips in cut(waveform_pieces(source, start, stop), self.chunk_clips):
-            yield transform(clips, self.spec, chunk[: len(clips)])
+            yield transform(clips, self.spec, chunk[: len(clips)], sample_rate_hz=rate_hz)
 
 
 @lru_cache(maxsize=1)
@@ -63,10 +64,11 @@ def _open_waveforms(path: Path, digest: str) -> WaveformStore:
 def attributes_of(source: WaveformStore, spec: FeatureSpec, layout: StoreSpec, made_by: Version) -> dict[str, Any]:
     """How a feature store describes itself."""
     return {
-        "features": msgspec.to_builtins(spec),
+        "features": spec.used,
         "store": msgspec.to_builtins(layout),
         "made_by": msgspec.to_builtins(made_by),
-        "spec_hash": settings_hash(spec, layout, made_by),
+        "unit": KINDS[spec.kind].unit,
+        "spec_hash": settings_hash(spec.used, source.attributes["sample_rate_hz"], layout, made_by),
         "source_digest": source.attributes["digest"],
         "split": source.attributes["split"],
         "words": source.attributes["words"],
@@ -86,9 +88,14 @@ def begin(
             f"features.n_fft is {spec.n_fft} and a clip has {samples} samples; expected at most that, so lower it in "
             "params.yaml"
         )
+    try:
+        axes = FeatureAxes(*spec.axes(samples, rate_hz), "coefficient" if spec.kind == "mfcc" else "Hz")
+        transform(np.zeros((1, samples), np.float32), spec, sample_rate_hz=rate_hz)
+    except ValueError as error:
+        raise InputError(f"{error}, in params.yaml") from None
     attributes = attributes_of(source, spec, layout, made_by)
     columns = ClipColumns(source.labels, source.source_rows, source.digests)
-    store = create_feature_store(target, FeatureAxes(*spec.axes(samples, rate_hz)), layout, columns, attributes)
+    store = create_feature_store(target, axes, layout, columns, attributes)
     keys = [shard_key(attributes["spec_hash"], columns.digests[start:stop]) for start, stop in store.shards]
     waveforms = source.path.absolute()
     make = FeatureMaker(waveforms, attributes["source_digest"], spec, layout.chunk_clips, made_by)

@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,7 +28,7 @@ CODE = (
 )
 """Modules whose code decides the bytes of a shard of features, including those that read its waveforms."""
 
-LIBRARIES = ("ducc0", "numcodecs", "numpy")
+LIBRARIES = ("ducc0", "librosa", "numcodecs", "numpy", "scipy")
 """Libraries whose version can change a number or a byte of such a shard."""
 
 WAVEFORM_CODE = ("features.store.layout", "features.store.shard")
@@ -123,7 +124,7 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def settings_hash(*parts: Struct) -> str:
+def settings_hash(*parts: Any) -> str:
     """Fingerprint of all that decides a shard except its clips, 32 hexadecimal digits: settings and a version."""
     values = msgspec.to_builtins(parts)
     return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()

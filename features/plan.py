@@ -36,6 +36,7 @@ class Clips:
     """Settings by which they were chosen."""
     samples: int
     """Of each clip."""
+    sample_rate_hz: int
 
 
 def made_of(features: FeatureStore, clips: Clips) -> bool:
@@ -46,7 +47,7 @@ def made_of(features: FeatureStore, clips: Clips) -> bool:
 
 def missing_shards(clips: Clips, spec: FeatureSpec, layout: StoreSpec, cache: ShardCache) -> list[tuple[int, int]]:
     """First clip, and the clip after the last, of each shard of a set that is not in the cache."""
-    settings = settings_hash(spec, layout, current_version())
+    settings = settings_hash(spec.used, clips.sample_rate_hz, layout, current_version())
     return [
         (start, stop)
         for start, stop in shard_ranges(len(clips.digests), layout.shard_clips)
@@ -54,9 +55,7 @@ def missing_shards(clips: Clips, spec: FeatureSpec, layout: StoreSpec, cache: Sh
     ]
 
 
-def estimate(
-    shards: list[tuple[int, int]], spec: FeatureSpec, layout: StoreSpec, clip_samples: int
-) -> tuple[float, int]:
+def estimate(shards: list[tuple[int, int]], spec: FeatureSpec, layout: StoreSpec, clips: Clips) -> tuple[float, int]:
     """Estimate what computing shards costs on this machine, by featurizing some noise into memory.
 
     Returns
@@ -66,20 +65,20 @@ def estimate(
     int
         Bytes. With a codec it is an upper limit, because noise does not compress.
     """
-    noise = np.random.default_rng(0).uniform(-1, 1, (SAMPLE_CLIPS, clip_samples)).astype(np.float32)
-    transform(noise[:1], spec)  # the first call takes longer
+    noise = np.random.default_rng(0).uniform(-1, 1, (SAMPLE_CLIPS, clips.samples)).astype(np.float32)
+    transform(noise[:1], spec, sample_rate_hz=clips.sample_rate_hz)  # the first call takes longer
     one_chunk = msgspec.structs.replace(layout, chunk_clips=SAMPLE_CLIPS, shard_clips=SAMPLE_CLIPS)
     started = time.perf_counter()
-    written = write_shard(io.BytesIO(), [transform(noise, spec)], one_chunk)
+    written = write_shard(io.BytesIO(), [transform(noise, spec, sample_rate_hz=clips.sample_rate_hz)], one_chunk)
     seconds = time.perf_counter() - started
-    clips = sum(stop - start for start, stop in shards)
+    number = sum(stop - start for start, stop in shards)
     stored = sum(-(-(stop - start) // layout.chunk_clips) * layout.chunk_clips for start, stop in shards)
-    return OVERHEAD * seconds / SAMPLE_CLIPS * clips, round(written.size / SAMPLE_CLIPS * stored)
+    return OVERHEAD * seconds / SAMPLE_CLIPS * number, round(written.size / SAMPLE_CLIPS * stored)
 
 
 def changes(before: FeatureStore, clips: Clips, spec: FeatureSpec, layout: StoreSpec) -> list[str]:
     """Describe what differs from the features of last time: settings, libraries, code, clips."""
-    now = {"features": spec, "store": layout, "split": clips.split, "made_by": current_version()}
+    now = {"features": spec.used, "store": layout, "split": clips.split, "made_by": current_version()}
     return provenance_changes(before.attributes, msgspec.to_builtins(now)) + _clip_changes(before, clips)
 
 

@@ -29,7 +29,7 @@ def with_transform(network: keras.Model, description: Description) -> keras.Mode
         float32 (batch, samples), in [-1, 1], to float32 (batch, words), probabilities. Keras alone loads it.
     """
     waveform = keras.Input((description.clip_samples,), name="waveform")
-    logits = network(apply(description.transform, waveform))
+    logits = network(apply(description.transform, description.sample_rate_hz, waveform))
     return keras.Model(waveform, layers.Softmax(name="probabilities")(logits))
 
 

@@ -26,7 +26,7 @@ class TrainSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     class_weights: Literal["none", "balanced"]
     """``balanced``: each word counts the same in the loss, however many clips of it there are."""
     compression: Literal["log", "none"]
-    """``log``: the network's first layers take the log of magnitudes and normalise each frequency."""
+    """``log``: the network's first layers take the log of linear features and normalise each frequency."""
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     """``auto``: the fastest known to learn on the device; see :func:`models.training.devices.choose_precision`."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)]

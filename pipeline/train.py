@@ -170,6 +170,7 @@ def _fit(
                 lambda first: training_batches(TRAIN, spec.batch_size, spec.seed, first_batch=first),
                 scoring_batches(VALIDATION, spec.batch_size),
                 clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
+                kind=store.attributes["features"]["kind"],
                 checkpoint=checkpoint,
                 on_resume=report.resume,
                 on_batch=advance,

@@ -22,46 +22,79 @@ mpl.rcParams["font.family"] = ["DejaVu Sans", "NanumGothic"]
 for _folder in getattr(find_spec("koreanize_matplotlib"), "submodule_search_locations", None) or ():
     font_manager.fontManager.addfont(str(Path(_folder, "fonts", "NanumGothic.ttf")))
 
+FACTORS = {"magnitude": 20, "power": 10}
+"""Decibels of a factor of ten."""
 RANGE_DB = 80.0
 """Bins this much quieter than the loudest bin, or more, are black."""
 COLOURS = "magma"
 SHEET_COLUMNS = 3
 DPI = 110
+TICKS = 6
+"""Frequencies that a picture names."""
 BLOCK_ROWS = 16
 """Height of a clip in a terminal, in characters."""
 
 
-def decibels(features: NDArray[Any]) -> NDArray[np.float64]:
-    """Magnitudes in dB below the loudest bin, clipped at -80; a silent clip is -80 throughout.
+def decibels(features: NDArray[Any], unit: str = "magnitude") -> NDArray[np.float64]:
+    """Features in dB below the loudest bin, clipped at -80; a silent clip is -80 throughout.
+
+    Parameters
+    ----------
+    features : array
+        In any shape.
+    unit : str
+        ``magnitude``, ``power``, or ``dB``.
 
     Examples
     --------
     >>> decibels(np.array([1.0, 0.1, 0.0])).tolist()
     [0.0, -20.0, -80.0]
+    >>> decibels(np.array([-10.0, -30.0, -100.0]), "dB").tolist()
+    [0.0, -20.0, -80.0]
     """
     values = np.nan_to_num(np.asarray(features, np.float64), posinf=0.0)
-    floor = 10 ** (-RANGE_DB / 20)
-    return 20 * np.log10(np.maximum(values / max(values.max(), np.finfo(np.float32).tiny), floor))
+    if unit == "dB":
+        return np.maximum(values - values.max(), -RANGE_DB)
+    factor = FACTORS[unit]
+    floor = 10 ** (-RANGE_DB / factor)
+    return factor * np.log10(np.maximum(values / max(values.max(), np.finfo(np.float32).tiny), floor))
 
 
-def draw_spectrograms(path: Path, features: NDArray[Any], axes: FeatureAxes, titles: list[str]) -> None:
+def shades(features: NDArray[Any], unit: str) -> tuple[NDArray[np.float64], float, float, str]:
+    """Values to draw, the lowest and the highest of the colour scale, and what they are.
+
+    Loudness is drawn in dB; other features, such as cepstral coefficients, as they are, from percentile 1 to 99.
+    """
+    if unit == "dB" or unit in FACTORS:
+        return decibels(features, unit), -RANGE_DB, 0.0, "dB relative to the loudest bin"
+    values = np.nan_to_num(np.asarray(features, np.float64), posinf=0.0)
+    low, high = np.percentile(values, [1, 99])
+    return values, float(low), float(max(high, low + np.finfo(np.float32).tiny)), unit
+
+
+def draw_spectrograms(path: Path, features: NDArray[Any], axes: FeatureAxes, unit: str, titles: list[str]) -> None:
     """Draw clips side by side as a PNG.
 
     Parameters
     ----------
     features : array, shape (clips, frequency, time)
-        Linear magnitudes.
+    unit : str
+        Of the features.
     titles : list of str
         One for each clip.
     """
-    figure, places = _sheet(titles, "frequency in Hz", height_in=3.0)
-    half_frame, half_bin = axes.time_s[1] / 2, axes.frequency_hz[1] / 2  # both axes begin at 0
-    edges = (-half_frame, axes.time_s[-1] + half_frame, -half_bin, axes.frequency_hz[-1] + half_bin)
-    scale = mpl.colors.Normalize(-RANGE_DB, 0)
-    for place, clip in zip(places, features, strict=True):
-        place.imshow(decibels(clip), origin="lower", aspect="auto", extent=edges, cmap=COLOURS, norm=scale)
-    colours = mpl.cm.ScalarMappable(scale, COLOURS)
-    figure.colorbar(colours, ax=places, label="dB relative to the loudest bin", shrink=0.9)
+    hertz = axes.frequency_units == "Hz"
+    figure, places = _sheet(titles, "frequency in Hz" if hertz else axes.frequency_units, height_in=3.0)
+    half_frame, rows = axes.time_s[1] / 2, len(axes.frequency)
+    edges = (-half_frame, axes.time_s[-1] + half_frame, -0.5, rows - 0.5)
+    # Mel bands lie closer at low frequencies, so rows are drawn evenly and their ticks named.
+    ticks = np.unique(np.linspace(0, rows - 1, min(rows, TICKS)).round().astype(int))
+    drawn = [shades(clip, unit) for clip in features]
+    scale = mpl.colors.Normalize(min(low for _, low, _, _ in drawn), max(high for _, _, high, _ in drawn))
+    for place, (values, _, _, _) in zip(places, drawn, strict=True):
+        place.imshow(values, origin="lower", aspect="auto", extent=edges, cmap=COLOURS, norm=scale)
+        place.set_yticks(ticks, [f"{axes.frequency[row]:.0f}" for row in ticks])
+    figure.colorbar(mpl.cm.ScalarMappable(scale, COLOURS), ax=places, label=drawn[0][3], shrink=0.9)
     figure.savefig(path, dpi=DPI)
 
 
@@ -107,22 +140,26 @@ def write_wav(path: Path, waveform: NDArray[Any], rate_hz: int) -> None:
     soundfile.write(path, levels.astype(np.int16), rate_hz, subtype="PCM_16")
 
 
-def blocks(features: NDArray[Any], axes: FeatureAxes, columns: int) -> Text:
+def blocks(features: NDArray[Any], axes: FeatureAxes, unit: str, columns: int) -> Text:
     """Draw a clip with coloured half blocks, two bins to a character, high frequencies on top.
 
     Parameters
     ----------
     features : array, shape (frequency, time)
+    unit : str
+        Of the features.
     columns : int
         Width in characters, at most the number of frames.
     """
-    values = decibels(features) / RANGE_DB + 1
+    values, low, high, _ = shades(features, unit)
+    values = np.clip((values - low) / (high - low), 0, 1)
     columns, rows = min(columns, values.shape[1]), min(BLOCK_ROWS, values.shape[0] // 2)
     cells = _shrink(_shrink(values, 2 * rows).T, columns).T[::-1]  # (two for each character row, column)
     colours = (mpl.colormaps[COLOURS](cells)[..., :3] * 255).astype(int)
     text = Text()
     for row in range(rows):
-        mark = f"{axes.frequency_hz[-1] * (1 - row / rows):5.0f} Hz " if row % 4 == 0 else " " * 9
+        top = axes.frequency[round((len(axes.frequency) - 1) * (1 - row / rows))]
+        mark = f"{top:5.0f} {axes.frequency_units[:2]} " if row % 4 == 0 else " " * 9
         text.append(mark, "dim")
         for upper, lower in zip(colours[2 * row], colours[2 * row + 1], strict=True):
             text.append("▀", Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower)))

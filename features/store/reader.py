@@ -250,7 +250,8 @@ class FeatureStore(Store):
     @property
     def axes(self) -> FeatureAxes:
         """Centres of bins and frames."""
-        return FeatureAxes(self._small("frequency"), self._small("time"))
+        units = json.loads(self._checked("frequency/zarr.json"))["attributes"]["units"]
+        return FeatureAxes(self._small("frequency"), self._small("time"), units)
 
 
 def is_elsewhere(path: Path) -> bool:

@@ -30,10 +30,14 @@ class ClipColumns:
 
 @dataclass(frozen=True)
 class FeatureAxes:
-    """The axes of one clip's features: centre of each bin in Hz and of each frame in seconds, float64."""
+    """The axes of one clip's features, float64."""
 
-    frequency_hz: NDArray[np.float64]
+    frequency: NDArray[np.float64]
+    """Centre of each bin or band in Hz; or the number of each coefficient."""
     time_s: NDArray[np.float64]
+    """Centre of each frame in seconds."""
+    frequency_units: str = "Hz"
+    """``Hz`` or ``coefficient``."""
 
 
 class StoreWriter:
@@ -112,7 +116,8 @@ class StoreWriter:
             "digest": (clips.digests.astype("<u1"), ("clip", "byte"), 0, {}),
         }
         if axes:
-            small["frequency"] = (axes.frequency_hz.astype("<f8"), ("frequency",), FILL, {"units": "Hz"})
+            units = {"units": axes.frequency_units}
+            small["frequency"] = (axes.frequency.astype("<f8"), ("frequency",), FILL, units)
             small["time"] = (axes.time_s.astype("<f8"), ("time",), FILL, {"units": "s"})
         for name, (values, dimensions, fill, described) in small.items():
             array = group.create_array(
@@ -214,5 +219,5 @@ def create_feature_store(
     path: Path, axes: FeatureAxes, layout: StoreSpec, clips: ClipColumns, attributes: dict[str, Any]
 ) -> StoreWriter:
     """Begin a :class:`~features.store.reader.FeatureStore`; JSON can hold its attributes."""
-    shape = (axes.frequency_hz.size, axes.time_s.size)
+    shape = (axes.frequency.size, axes.time_s.size)
     return StoreWriter(path, FEATURES, shape, layout, clips, attributes, axes)

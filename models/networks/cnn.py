@@ -47,9 +47,9 @@ def build(
     ----------
     input_shape : tuple of int
         (frequency, time, 1).
-    statistics : pair of float32 arrays of shape (frequency,), or None
-        Mean and variance of the log magnitudes of each frequency, over the clips to train on: see
-        :func:`models.networks.front_end.compress`. None feeds magnitudes to the first convolution as they are.
+    statistics : Statistics or None
+        Mean and variance of each frequency, over the clips to train on: see
+        :func:`models.networks.front_end.compress`. None feeds features to the first convolution as they are.
     precision : {"float32", "bfloat16", "float16"}
         What the blocks compute in. Weights and everything after the blocks are always float32, because normalisation
         and the dense layers stop learning in half the bits. It changes no weight's name or shape.
@@ -57,7 +57,7 @@ def build(
     Returns
     -------
     keras.Model
-        float32 (batch, frequency, time, 1), linear magnitudes, to float32 (batch, words), logits.
+        float32 (batch, frequency, time, 1) to float32 (batch, words), logits.
     """
     import keras
     from keras import layers
@@ -66,8 +66,8 @@ def build(
     from models.networks.front_end import compress
 
     trunk = "float32" if precision == "float32" else f"mixed_{precision}"
-    magnitudes = keras.Input(input_shape, name="magnitude")
-    x = compress(magnitudes, statistics)
+    features = keras.Input(input_shape, name="features")
+    x = compress(features, statistics)
     for number, block in enumerate(BLOCKS, 1):
         block_input = x
         for position, filters in enumerate(block, 1):
@@ -83,4 +83,4 @@ def build(
     x = layers.Dropout(spec.dropout)(x)
     x = layers.Dense(spec.dense_units, activation="relu", name="dense")(x)
     x = layers.BatchNormalization(name="batch_norm")(x)
-    return keras.Model(magnitudes, layers.Dense(words, name="logits")(x))
+    return keras.Model(features, layers.Dense(words, name="logits")(x))

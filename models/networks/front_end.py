@@ -1,28 +1,38 @@
-"""The first layers of every network: from linear magnitudes to what convolutions learn from."""
+"""The first layers of every network: from stored features to what convolutions learn from."""
+
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import KerasTensor, layers
 from numpy.typing import NDArray
 
-LOG_OFFSET = 1e-3
-"""Magnitude that log compression starts from: 96 dB under the largest magnitude of a full-scale sine, 65."""
-
+LOG_OFFSETS = {"magnitude": 1e-3, "power": 1e-6, "mel": 1e-6}
+"""What is added to features of each linear kind before the logarithm: 96 dB under the largest magnitude of a full-scale
+sine, 65. Features of other kinds are logarithms or compressed already."""
 NORMALIZE = "normalize"
 """Name of the last layer of a front end."""
 
-Statistics = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Mean and variance of the log magnitudes of each frequency, float32 arrays of shape (frequency,)."""
+
+class Statistics(NamedTuple):
+    """What a front end knows of the clips to train on."""
+
+    mean: NDArray[np.float32]
+    """Of each frequency, shape (frequency,), after the logarithm if there is one."""
+    variance: NDArray[np.float32]
+    """The same of the variance."""
+    log_offset: float | None
+    """What is added before the logarithm; None for no logarithm."""
 
 
-def compress(magnitudes: KerasTensor, statistics: Statistics | None) -> KerasTensor:
-    """Take the log of magnitudes and normalise each frequency; without statistics, pass magnitudes on as they are.
+def compress(features: KerasTensor, statistics: Statistics | None) -> KerasTensor:
+    """Take the logarithm of linear features, and normalise each frequency; without statistics, do nothing.
 
     Parameters
     ----------
-    magnitudes : KerasTensor
-        float32 (batch, frequency, time, 1), linear.
-    statistics : pair of float32 arrays of shape (frequency,), or None
+    features : KerasTensor
+        float32 (batch, frequency, time, 1).
+    statistics : Statistics or None
         Over the clips to train on.
 
     Returns
@@ -31,7 +41,7 @@ def compress(magnitudes: KerasTensor, statistics: Statistics | None) -> KerasTen
         float32 (batch, frequency, time, 1).
     """
     if statistics is None:
-        return magnitudes
-    mean, variance = statistics
-    logarithm = keras.ops.log(magnitudes + LOG_OFFSET)
-    return layers.Normalization(axis=1, mean=mean, variance=variance, name=NORMALIZE)(logarithm)
+        return features
+    mean, variance, offset = statistics
+    values = features if offset is None else keras.ops.log(features + offset)
+    return layers.Normalization(axis=1, mean=mean, variance=variance, name=NORMALIZE)(values)

@@ -16,7 +16,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.history import Epoch, best_of
-from models.networks.front_end import LOG_OFFSET, Statistics
+from models.networks.front_end import LOG_OFFSETS, Statistics
 from models.settings import TrainSpec
 from models.training.checkpoint import Checkpoint
 from models.training.devices import choose_strategy, list_gpus
@@ -42,27 +42,27 @@ class Trained:
     history: list[Epoch]
 
 
-def log_statistics(batches: tf.data.Dataset) -> Statistics:
-    """Mean and variance of log magnitudes, for each frequency.
+def measure_statistics(batches: tf.data.Dataset, kind: str) -> Statistics:
+    """Mean and variance of each frequency, of the logarithm if the features are linear.
 
     Parameters
     ----------
     batches : tf.data.Dataset
-        Finite, of (features, label): float (batch, frequency, time, 1), linear magnitudes.
-
-    Returns
-    -------
-    pair of float32 arrays, shape (frequency,)
+        Finite, of (features, label): float (batch, frequency, time, 1).
+    kind : str
+        Of the features.
     """
+    offset = LOG_OFFSETS.get(kind)
     count, total, squares = 0, np.float64(0), np.float64(0)
     for features, _ in batches.as_numpy_iterator():
-        logarithm = np.log(features.astype(np.float32) + np.float32(LOG_OFFSET), dtype=np.float64)
-        count += logarithm.size // logarithm.shape[1]
-        total = total + logarithm.sum(axis=(0, 2, 3))
-        squares = squares + np.square(logarithm).sum(axis=(0, 2, 3))
+        values = features.astype(np.float32)
+        values = values.astype(np.float64) if offset is None else np.log(values + np.float32(offset), dtype=np.float64)
+        count += values.size // values.shape[1]
+        total = total + values.sum(axis=(0, 2, 3))
+        squares = squares + np.square(values).sum(axis=(0, 2, 3))
     mean = total / count
     variance = np.maximum(squares / count - np.square(mean), 0)  # rounding can give -1e-16 for 0
-    return np.asarray(mean, np.float32), np.asarray(variance, np.float32)
+    return Statistics(np.asarray(mean, np.float32), np.asarray(variance, np.float32), offset)
 
 
 def train(
@@ -72,6 +72,7 @@ def train(
     validation: tf.data.Dataset,
     *,
     clips_of_words: NDArray[np.int64],
+    kind: str = "magnitude",
     checkpoint: Checkpoint | None = None,
     strategy: tf.distribute.Strategy | None = None,
     on_resume: Callable[[list[Epoch], int], None] = lambda epochs, batches: None,
@@ -86,12 +87,14 @@ def train(
         Settings of one of the :data:`~models.networks.registry.FAMILIES`.
     training : callable
         Called with the number of batches to skip; returns the rest of one endless stream of (features, label): float32
-        or float16 (batch, frequency, time, 1), linear magnitudes, and int64 (batch,). Every batch has
+        or float16 (batch, frequency, time, 1) and int64 (batch,). Every batch has
         ``spec.batch_size`` clips.
     validation : tf.data.Dataset
         Finite, of the same elements; the last batch may be partial.
     clips_of_words : int64 array, shape (words,)
         Clips of each word in the training set. An epoch is as many full batches as they fill.
+    kind : str
+        Of the features; decides whether compression takes their logarithm.
     strategy : tf.distribute.Strategy, optional
         How devices share the work; that of :func:`choose_strategy` by default.
     on_resume : callable
@@ -117,7 +120,8 @@ def train(
     first = training(0)
     statistics = None
     if spec.compression == "log":
-        statistics = log_statistics(first.take(min(steps, max(1, STATISTICS_CLIPS // spec.batch_size))))
+        few = first.take(min(steps, max(1, STATISTICS_CLIPS // spec.batch_size)))
+        statistics = measure_statistics(few, kind)
     shape = tuple(first.element_spec[0].shape[1:])
     trainer = Trainer(
         network, spec, shape, statistics, clips_of_words, steps * spec.epochs, strategy or choose_strategy()

@@ -95,12 +95,13 @@ def test_the_hash_tells_settings_and_versions_apart() -> None:
         msgspec.structs.replace(version, libraries={**version.libraries, "ducc0": "9"}),
     ]
     hashes = {
-        settings_hash(msgspec.structs.replace(SPEC, **feature), msgspec.structs.replace(LAYOUT, **layout), made_by)
+        settings_hash(msgspec.structs.replace(SPEC, **feature).used, rate_hz, layout, made_by)
         for feature in ({}, {"n_fft": 512}, {"window": "hamming"})
-        for layout in ({}, {"dtype": "float16"})
+        for rate_hz in (8000, 16000)
+        for layout in (LAYOUT, msgspec.structs.replace(LAYOUT, dtype="float16"))
         for made_by in others
     }
-    assert len(hashes) == 18
+    assert len(hashes) == 36
 
 
 def test_a_key_tells_clips_and_their_order_apart() -> None:

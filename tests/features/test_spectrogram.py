@@ -3,7 +3,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from features.spectrogram import FeatureSpec, transform
+from features.spectrogram import KINDS, FeatureSpec, transform
 
 RATE_HZ = 8000
 DEFAULT = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
@@ -45,12 +45,84 @@ def test_every_setting_is_librosas(n_fft: int, hop_length: int, window: str) -> 
     )
 
 
-def test_a_clip_gives_the_same_bytes_among_others() -> None:
-    made = clips(3)
-    together = transform(made, DEFAULT)
+def librosas(kind: str, clip: np.ndarray, rate_hz: int, **mel: float) -> np.ndarray:
+    """Features of one clip, by librosa alone."""
+    magnitude = np.abs(librosa.stft(clip, n_fft=258, hop_length=64))
+    frames = {"sr": rate_hz, "n_fft": 258, "hop_length": 64}
+    if kind in ("power", "logmagnitude"):
+        return magnitude**2 if kind == "power" else librosa.amplitude_to_db(magnitude, ref=1.0, top_db=None)
+    if kind == "pcen":
+        bands = librosa.feature.melspectrogram(y=clip * 2.0**31, power=1, **frames, **mel)
+        return librosa.pcen(bands, sr=rate_hz, hop_length=64)
+    bands = librosa.feature.melspectrogram(y=clip, **frames, **mel)
+    if kind == "mel":
+        return bands
+    decibels = librosa.power_to_db(bands, ref=1.0, top_db=None)
+    if kind == "logmel":
+        return decibels
+    coefficients = librosa.feature.mfcc(S=decibels, n_mfcc=13)
+    slopes = [librosa.feature.delta(coefficients, order=order, mode="nearest") for order in (1, 2)]
+    return np.concatenate([coefficients, *slopes])
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "mel"),
+    [(8000, {"n_mels": 40, "fmin": 20.0, "fmax": 4000.0}), (16000, {"n_mels": 20, "fmin": 100.0, "fmax": 6000.0})],
+)
+@pytest.mark.parametrize("kind", ["power", "logmagnitude", "mel", "logmel", "mfcc", "pcen"])
+def test_every_kind_is_librosas(kind: str, rate_hz: int, mel: dict[str, float]) -> None:
+    made = clips(4)
+    made[3] = 0
+    highest = None if mel["fmax"] == rate_hz / 2 else mel["fmax"]
+    spec = FeatureSpec(
+        kind=kind, n_fft=258, hop_length=64, window="hann", n_mels=mel["n_mels"], fmin_hz=mel["fmin"], fmax_hz=highest
+    )
+    features = transform(made, spec, sample_rate_hz=rate_hz)
+    assert features.shape[1:] == spec.shape(8000)
+    for clip, feature in zip(made, features, strict=True):
+        expected = librosas(kind, clip, rate_hz, **mel)
+        np.testing.assert_allclose(feature, expected, rtol=0, atol=2e-5 * np.abs(expected).max() + 1e-30)
+    if kind in ("mel", "logmel", "pcen"):
+        centres = librosa.mel_frequencies(n_mels=mel["n_mels"] + 2, fmin=mel["fmin"], fmax=mel["fmax"])[1:-1]
+        np.testing.assert_allclose(spec.axes(8000, rate_hz)[0], centres)
+
+
+def test_mfcc_without_deltas_are_the_first_rows_of_those_with() -> None:
+    spec = msgspec.convert({**msgspec.to_builtins(DEFAULT), "kind": "mfcc"}, FeatureSpec)
+    plain = msgspec.structs.replace(spec, deltas=False)
+    assert (spec.shape(8000), plain.shape(8000)) == ((39, 126), (13, 126))
+    np.testing.assert_array_equal(transform(clips(1), spec)[:, :13], transform(clips(1), plain))
+    assert plain.axes(8000, RATE_HZ)[0].tolist() == list(range(13))
+
+
+def test_settings_that_a_kind_does_not_use_do_not_count() -> None:
+    other = msgspec.structs.replace(DEFAULT, n_mels=64, n_mfcc=20)
+    assert DEFAULT.used == other.used == {"kind": "magnitude", "n_fft": 258, "hop_length": 64, "window": "hann"}
+    mel = msgspec.structs.replace(DEFAULT, kind="mel")
+    assert mel.used != msgspec.structs.replace(mel, n_mels=64).used
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"n_mels": 200}, "mel bands hold no bin of a transform of 258 samples at 8000 Hz"),
+        ({"fmax_hz": 5000.0}, "no range up to half the sample rate, 4000"),
+        ({"fmin_hz": 4000.0}, "no range up to half the sample rate, 4000"),
+    ],
+)
+def test_mel_bands_that_do_not_fit_are_refused(settings: dict[str, float], why: str) -> None:
+    spec = msgspec.structs.replace(DEFAULT, kind="logmel", **settings)
+    with pytest.raises(ValueError, match=why):
+        transform(clips(1), spec)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_gives_the_same_bytes_among_others(kind: str) -> None:
+    made, spec = clips(3), msgspec.structs.replace(DEFAULT, kind=kind)
+    together = transform(made, spec)
     made.flags.writeable = False
     for clip, feature in zip(made, together, strict=True):
-        np.testing.assert_array_equal(transform(clip[None], DEFAULT)[0], feature)
+        np.testing.assert_array_equal(transform(clip[None], spec)[0], feature)
 
 
 def test_what_is_no_number_stays_in_its_frames() -> None:

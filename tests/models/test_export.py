@@ -10,6 +10,7 @@ import pytest
 from features.spectrogram import FeatureSpec, transform
 from models.export import front_end_of, operations_of, with_transform, write_keras, write_saved_model, write_tflite
 from models.networks import cnn
+from models.networks.front_end import Statistics
 from models.networks.transform import Transform
 from models.predict import load_predictor, predictor_of
 from models.saved import Description, SavedError, describe
@@ -48,7 +49,7 @@ def network(request: pytest.FixtureRequest) -> keras.Model:
     keras.utils.set_random_seed(0)
     clips = features(speech(64, 0))
     log = np.log(clips + 1e-3)[..., 0]
-    statistics = (log.mean(axis=(0, 2)), log.var(axis=(0, 2)))
+    statistics = Statistics(log.mean(axis=(0, 2)), log.var(axis=(0, 2)), 1e-3)
     spec = cnn.CnnSpec(skip_connections=request.param == "skip", dropout=0.3, dense_units=16)
     made = cnn.build(spec, clips.shape[1:], 3, statistics=None if request.param == "without log" else statistics)
     kernel, bias = made.get_layer("logits").get_weights()

@@ -82,6 +82,7 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
             source_rows=columns[name].source_rows,
             split=msgspec.to_builtins(spec),
             samples=corpus.clip_samples,
+            sample_rate_hz=corpus.sample_rate_hz,
         )
         for name in names
     }
@@ -89,7 +90,9 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
 
 def _clips_in(store: WaveformStore) -> Clips:
     recorded = store.attributes
-    return Clips(recorded["digest"], store.digests, store.labels, store.source_rows, recorded["split"], *store.shape)
+    samples, rate_hz = store.shape[0], recorded["sample_rate_hz"]
+    columns = (store.digests, store.labels, store.source_rows)
+    return Clips(recorded["digest"], *columns, recorded["split"], samples, rate_hz)
 
 
 def _explain(
@@ -106,7 +109,7 @@ def _explain(
     if status.reasons("split") and not (features and made_of(features, clips)):
         reasons.append("split will write other clips")
     if reasons:
-        seconds, size = estimate(missing, spec, layout, clips.samples)
+        seconds, size = estimate(missing, spec, layout, clips)
         seconds = START_S + seconds / workers
         why = (changed or reasons) if features else [f"{path} is missing or damaged"]
         if features and missing and not changed:

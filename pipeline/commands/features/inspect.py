@@ -206,7 +206,7 @@ def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None
         values = np.concatenate([store.read(each.clip, each.clip + 1) for each in which])
         titles = [each.title for each in which]
         if isinstance(store, FeatureStore):
-            pictures.draw_spectrograms(path, values, store.axes, titles)
+            pictures.draw_spectrograms(path, values, store.axes, store.attributes["unit"], titles)
         else:
             pictures.draw_waveforms(path, values, rate_hz, titles)
 
@@ -228,7 +228,8 @@ def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None
     for at, each in enumerate(shown):
         say(f"{each.title}:")
         if isinstance(store, FeatureStore) and console.is_terminal and at < TERMINAL_PICTURES:
-            console.print(pictures.blocks(store.read(each.clip, each.clip + 1)[0], store.axes, columns))
+            values = store.read(each.clip, each.clip + 1)[0]
+            console.print(pictures.blocks(values, store.axes, store.attributes["unit"], columns))
         say(f"  {each.picture}{f', {each.sound}' if each.sound else ''}")
     if sheet:
         say(f"{f'the first {SHEET_CLIPS} ' if len(shown) > SHEET_CLIPS else ''}side by side: {sheet}")

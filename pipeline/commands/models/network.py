@@ -82,8 +82,9 @@ class Network:
         """The pipeline's own transform, from clips (clips, samples) to the network's input."""
         if self.description.input == "waveform":
             return lambda clips: clips
-        spec = msgspec.convert(msgspec.to_builtins(self.description.transform), FeatureSpec)
-        return lambda clips: transform(clips, spec)[..., np.newaxis]
+        about = self.description
+        spec = msgspec.convert(msgspec.to_builtins(about.transform), FeatureSpec)
+        return lambda clips: transform(clips, spec, sample_rate_hz=about.sample_rate_hz)[..., np.newaxis]
 
     def load(self) -> Classify:
         """Load it.

@@ -20,7 +20,7 @@ def tone(frequency_hz: float) -> np.ndarray:
 
 def test_a_picture_shows_the_tone_where_it_is(tmp_path: Path) -> None:
     features = transform(tone(3000)[None], SPEC)
-    draw_spectrograms(tmp_path / "a.png", features, AXES, ["yes, clip 0"])
+    draw_spectrograms(tmp_path / "a.png", features, AXES, "magnitude", ["yes, clip 0"])
     pixels = matplotlib.image.imread(tmp_path / "a.png")[..., :3].sum(axis=2)
     height, width = pixels.shape
     left, right = pixels[:, : width // 2], pixels[:, width // 2 : int(0.8 * width)]
@@ -31,7 +31,7 @@ def test_a_picture_shows_the_tone_where_it_is(tmp_path: Path) -> None:
 
 def test_many_pictures_are_one_sheet(tmp_path: Path) -> None:
     features = transform(np.stack([tone(500 * number) for number in range(1, 6)]), SPEC)
-    draw_spectrograms(tmp_path / "a.png", features, AXES, [str(number) for number in range(5)])
+    draw_spectrograms(tmp_path / "a.png", features, AXES, "magnitude", [str(number) for number in range(5)])
     draw_waveforms(tmp_path / "b.png", np.stack([tone(500)] * 4), 8000, list("abcd"))
     assert matplotlib.image.imread(tmp_path / "a.png").shape[1] > 1200
     assert matplotlib.image.imread(tmp_path / "b.png").ndim == 3
@@ -53,7 +53,7 @@ def test_a_silent_clip_is_dark() -> None:
 
 
 def test_the_terminal_shows_it_in_so_many_columns() -> None:
-    picture = blocks(transform(tone(3000)[None], SPEC)[0], AXES, columns=64)
+    picture = blocks(transform(tone(3000)[None], SPEC)[0], AXES, "magnitude", columns=64)
     lines = picture.plain.split("\n")
     assert {len(line) for line in lines[:16]} == {9 + 64}
     assert lines[0].startswith(" 4000 Hz ")

@@ -46,7 +46,7 @@ def test_zarr_reads_what_is_written(tmp_path: Path, codec: str, dtype: str, clip
     np.testing.assert_array_equal(group["features"][...], made.astype(dtype))
     for name, expected in zip(("label", "source_row", "digest"), vars(columns(clips)).values(), strict=True):
         np.testing.assert_array_equal(group[name][...], expected)
-    np.testing.assert_array_equal(group["frequency"][...], AXES.frequency_hz)
+    np.testing.assert_array_equal(group["frequency"][...], AXES.frequency)
     assert group["time"].attrs["units"] == "s"
     assert group["features"].metadata.dimension_names == ("clip", "frequency", "time")
     assert group.attrs["clips"] == clips

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from models.networks import cnn
+from models.networks.front_end import Statistics
 
 SHAPE = (130, 126, 1)
-STATISTICS = (np.full(130, -3, np.float32), np.full(130, 4, np.float32))
+STATISTICS = Statistics(np.full(130, -3, np.float32), np.full(130, 4, np.float32), 1e-3)
 
 
-def build(skip: bool, statistics: tuple[np.ndarray, np.ndarray] | None = None) -> keras.Model:
+def build(skip: bool, statistics: Statistics | None = None) -> keras.Model:
     spec = cnn.CnnSpec(skip_connections=skip, dropout=0.3, dense_units=256)
     return cnn.build(spec, SHAPE, 12, statistics=statistics)
 
@@ -43,6 +44,13 @@ def test_first_layers_compress_and_normalise_each_frequency() -> None:
     normalized = keras.Model(model.input, model.get_layer("normalize").output)
     magnitude = np.random.default_rng(0).uniform(0, 60, (2, *SHAPE)).astype(np.float32)
     np.testing.assert_allclose(normalized(magnitude), (np.log(magnitude + 1e-3) + 3) / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_features_that_are_no_longer_linear_are_only_normalised() -> None:
+    model = build(False, statistics=STATISTICS._replace(log_offset=None))
+    normalized = keras.Model(model.input, model.get_layer("normalize").output)
+    decibels = np.random.default_rng(0).uniform(-80, 10, (2, *SHAPE)).astype(np.float32)
+    np.testing.assert_allclose(normalized(decibels), (decibels + 3) / 2, rtol=1e-4, atol=1e-5)
 
 
 def test_a_saved_network_needs_nothing_but_keras(tmp_path: Path) -> None:
