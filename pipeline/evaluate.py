@@ -6,6 +6,7 @@ without loading TensorFlow.
 
 import csv
 import json
+import zipfile
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,8 @@ def main(
     trained = Path("artifacts", model, "model.keras")
     if not trained.is_file():
         raise InputError(f"{trained} does not exist; expected a trained network, so run dvc repro train@{model} first")
+    if not zipfile.is_zipfile(trained):
+        raise _not_a_network(trained, "cannot be loaded as a network (it is not a zip file)")
     metrics = Path(f"metrics/{model}.json")
     results = Results.of_project()
     with publish(metrics, trained.with_name("predictions.csv"), waiting=warn_waiting) as staged:
@@ -83,9 +86,7 @@ def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) ->
     try:
         network = load_keras(trained)
     except SavedError as error:
-        raise InputError(
-            f"{trained} {error}; run dvc repro --force train@{trained.parent.name} to make it again"
-        ) from None
+        raise _not_a_network(trained, str(error)) from None
     with damage_as_input_error():
         log_probabilities = predict(network, scoring_batches(store.path, BATCH_CLIPS))
     words = store.attributes["words"]
@@ -103,6 +104,10 @@ def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) ->
         writer.writerow(["source_row", "actual", "predicted", "confidence"])
         for row, label, guess, confidence in zip(*columns, strict=True):
             writer.writerow([row, words[label], words[guess], f"{confidence:.6f}"])
+
+
+def _not_a_network(trained: Path, why: str) -> InputError:
+    return InputError(f"{trained} {why}; run dvc repro --force train@{trained.parent.name} to make it again")
 
 
 if __name__ == "__main__":

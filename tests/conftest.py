@@ -26,7 +26,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SMALL_PARAMS: dict[str, Any] = {
     "synthesize": {"clips": 120, "language": "en", "seed": 0},
-    "features": {"kind": "magnitude", "n_fft": 258, "hop_length": 126, "window": "hann"},
+    "features": {
+        "kind": "magnitude",
+        "n_fft": 258,
+        "hop_length": 126,
+        "window": "hann",
+        "n_mels": 40,
+        "fmin_hz": 20.0,
+        "fmax_hz": None,
+        "n_mfcc": 13,
+        "deltas": True,
+    },
     "store": {"dtype": "float32", "chunk_clips": 8, "shard_clips": 32, "codec": "lz4"},
     "train": {
         "batch_size": 16,

@@ -98,4 +98,4 @@ def test_an_edit_during_training_does_not_lose_it(split_project: Project) -> Non
     split_project.set(**{"train.learning_rate": 0.001})
     done = split_project.stage("train", "base")
     assert done.code == 0, done.err
-    assert "goes on from a checkpoint after 1 epochs" in done.out
+    assert "goes on from a checkpoint after 1 epoch" in done.out

@@ -301,7 +301,7 @@ def test_a_full_disk_does_not_lose_the_training(project: Project) -> None:
         f"mount -o remount,size=100m artifacts && {train} && ls artifacts/base; ls {CHECKPOINT}"
     )
     done = in_own_mounts(project, script)
-    first, _, rest = done.stdout.partition(f"code 2\n{CHECKPOINT}\ntrain: base {RESUMED} after 1 epochs")
+    first, _, rest = done.stdout.partition(f"code 2\n{CHECKPOINT}\ntrain: base {RESUMED} after 1 epoch")
     assert "train: base 1/1" in first, done.stdout + done.stderr
     assert rest.splitlines()[-3:] == ["history.csv", "live", "model.keras"]
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -321,5 +321,5 @@ def test_a_kill_while_the_network_is_saved_does_not_lose_the_training(project: P
     assert (project.folder / CHECKPOINT).exists()
     done = project.stage("train", "base")
     assert done.code == 0, done.err
-    assert f"{RESUMED} after 1 epochs" in done.out or BEFORE in done.out
+    assert f"{RESUMED} after 1 epoch" in done.out or BEFORE in done.out
     assert not (project.folder / CHECKPOINT).exists()
