@@ -139,24 +139,28 @@ def _pcen(mel: "keras.KerasTensor", sample_rate_hz: int, hop_length: int) -> "ke
     smoother = lfilter([step], [1, step - 1], np.eye(frames), axis=0)
     start, _ = lfilter([step], [1, step - 1], np.zeros(frames), zi=lfilter_zi([step], [1, step - 1]))
     scaled = mel * PCEN_SCALE
-    smooth = _in_time(scaled, smoother, "smoother") + start[:, np.newaxis].astype(np.float32)
+    smooth = _in_time(scaled, smoother, "smoother", start)
     normalised = scaled * ops.exp((ops.log(smooth / epsilon + 1) + float(np.log(epsilon))) * -gain)
     return (ops.sqrt(normalised / bias + 1) - 1) * float(np.sqrt(bias))
 
 
-def _linear(values: "keras.KerasTensor", matrix: NDArray[Any], name: str) -> "keras.KerasTensor":
-    """Multiply the last axis with a fixed matrix, (from, to)."""
+def _linear(
+    values: "keras.KerasTensor", matrix: NDArray[Any], name: str, bias: NDArray[Any] | None = None
+) -> "keras.KerasTensor":
+    """Multiply the last axis with a fixed matrix, (from, to), and add a fixed vector, (to,)."""
     from keras import layers
 
-    dense = layers.Dense(matrix.shape[1], use_bias=False, name=name)
+    dense = layers.Dense(matrix.shape[1], use_bias=bias is not None, name=name)
     given = dense(values)
     dense.trainable = False
-    dense.set_weights([np.asarray(matrix, np.float32)])
+    dense.set_weights([np.asarray(part, np.float32) for part in (matrix, bias) if part is not None])
     return given
 
 
-def _in_time(values: "keras.KerasTensor", matrix: NDArray[Any], name: str) -> "keras.KerasTensor":
-    """Multiply the time axis of (batch, time, frequency) with a fixed matrix, (to, from)."""
+def _in_time(
+    values: "keras.KerasTensor", matrix: NDArray[Any], name: str, bias: NDArray[Any] | None = None
+) -> "keras.KerasTensor":
+    """Multiply the time axis of (batch, time, frequency) with a fixed matrix, (to, from), and add a vector, (to,)."""
     from keras import layers
 
-    return layers.Permute((2, 1))(_linear(layers.Permute((2, 1))(values), matrix.T, name))
+    return layers.Permute((2, 1))(_linear(layers.Permute((2, 1))(values), matrix.T, name, bias))

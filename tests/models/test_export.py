@@ -4,13 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from features.spectrogram import FeatureSpec, transform
+from features.spectrogram import KINDS, FeatureSpec, transform
 from models.export import front_end_of, operations_of, with_transform, write_keras, write_saved_model, write_tflite
 from models.networks import cnn
-from models.networks.front_end import Statistics
+from models.networks.front_end import LOG_OFFSETS, Statistics
 from models.networks.transform import Transform
 from models.predict import load_predictor, predictor_of
 from models.saved import Description, SavedError, describe
@@ -72,6 +74,31 @@ def test_exports_predict_what_the_pipeline_predicts(name: str, network: keras.Mo
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     written = sum(file.stat().st_size for file in [tmp_path / name, *(tmp_path / name).rglob("*")] if file.is_file())
     assert written < 1.3 * 4 * network.count_params() + 200_000  # every weight once
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_features_is_exported(kind: str, tmp_path: Path) -> None:
+    """As a Keras file and for TFLite, in float32 and in int8."""
+    spec = FeatureSpec(kind=kind, n_fft=256, hop_length=128, window="hann", n_mels=20, n_mfcc=13)
+    about = replace(ABOUT, transform=msgspec.convert(spec.used, Transform))
+    clips = speech(60, 1)
+    given = transform(clips, spec, sample_rate_hz=4000)[..., np.newaxis]
+    offset = LOG_OFFSETS.get(kind)
+    values = (given if offset is None else np.log(given + offset))[..., 0]
+    statistics = Statistics(values.mean(axis=(0, 2)), values.var(axis=(0, 2)), offset)
+    keras.utils.set_random_seed(0)
+    made = cnn.build(
+        cnn.CnnSpec(skip_connections=False, dropout=0.3, dense_units=16), given.shape[1:], 3, statistics=statistics
+    )
+    expected = predictor_of(made)(given)
+    whole = with_transform(made, about)
+    for name in ("network.keras", "network.tflite"):
+        WRITERS[name](whole, about, tmp_path / name)
+        assert np.abs(load_predictor(tmp_path / name, describe(tmp_path / name))(clips) - expected).max() <= 1e-4
+    write_tflite(whole, about, tmp_path / "network.tflite", speech(60, 2))
+    found = load_predictor(tmp_path / "network.tflite", describe(tmp_path / "network.tflite"))(clips)
+    assert np.abs(found - expected).max() < 0.1
+    assert ("CONV_2D", "int8") in operations_of(tmp_path / "network.tflite")
 
 
 def test_int8_is_close_and_keeps_the_front_end_in_float(network: keras.Model, tmp_path: Path) -> None:
