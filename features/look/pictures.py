@@ -30,7 +30,7 @@ COLOURS = "magma"
 SHEET_COLUMNS = 3
 DPI = 110
 TICKS = 6
-"""Frequencies that a picture names."""
+"""Mel bands whose frequency a picture names."""
 BLOCK_ROWS = 16
 """Height of a clip in a terminal, in characters."""
 
@@ -85,15 +85,17 @@ def draw_spectrograms(path: Path, features: NDArray[Any], axes: FeatureAxes, uni
     """
     hertz = axes.frequency_units == "Hz"
     figure, places = _sheet(titles, "frequency in Hz" if hertz else axes.frequency_units, height_in=3.0)
-    half_frame, rows = axes.time_s[1] / 2, len(axes.frequency)
-    edges = (-half_frame, axes.time_s[-1] + half_frame, -0.5, rows - 0.5)
-    # Mel bands lie closer at low frequencies, so rows are drawn evenly and their ticks named.
+    half_frame, half_row, rows = axes.time_s[1] / 2, axes.frequency[1] / 2, len(axes.frequency)
+    even = axes.frequency[0] == 0  # bins and coefficients; mel bands lie closer at low frequencies
+    low, high = (-half_row, axes.frequency[-1] + half_row) if even else (-0.5, rows - 0.5)
+    edges = (-half_frame, axes.time_s[-1] + half_frame, low, high)
     ticks = np.unique(np.linspace(0, rows - 1, min(rows, TICKS)).round().astype(int))
     drawn = [shades(clip, unit) for clip in features]
     scale = mpl.colors.Normalize(min(low for _, low, _, _ in drawn), max(high for _, _, high, _ in drawn))
     for place, (values, _, _, _) in zip(places, drawn, strict=True):
         place.imshow(values, origin="lower", aspect="auto", extent=edges, cmap=COLOURS, norm=scale)
-        place.set_yticks(ticks, [f"{axes.frequency[row]:.0f}" for row in ticks])
+        if not even:
+            place.set_yticks(ticks, [f"{axes.frequency[row]:.0f}" for row in ticks])
     figure.colorbar(mpl.cm.ScalarMappable(scale, COLOURS), ax=places, label=drawn[0][3], shrink=0.9)
     figure.savefig(path, dpi=DPI)
 

@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import matplotlib.image
+import msgspec
 import numpy as np
+import pytest
 import soundfile
 
-from features.look.pictures import blocks, decibels, draw_spectrograms, draw_waveforms, write_wav
-from features.spectrogram import FeatureSpec, transform
+from features.look.pictures import blocks, decibels, draw_spectrograms, draw_waveforms, shades, write_wav
+from features.spectrogram import KINDS, FeatureSpec, transform
 from features.store.writer import FeatureAxes
 
 SPEC = FeatureSpec(kind="magnitude", n_fft=258, hop_length=64, window="hann")
@@ -66,3 +68,23 @@ def test_the_terminal_shows_it_in_so_many_columns() -> None:
     row, column = divmod(brightest.start, 9 + 64 + 1)
     assert row in (3, 4)  # 3000 of 4000 Hz
     assert column > 9 + 30
+
+
+def test_equal_loudness_has_equal_shades_in_every_unit() -> None:
+    magnitude = np.random.default_rng(0).uniform(1e-3, 50, (20, 30))
+    drawn = shades(magnitude, "magnitude")
+    for unit, values in (("power", magnitude**2), ("dB", 20 * np.log10(magnitude))):
+        np.testing.assert_allclose(shades(values, unit)[0], drawn[0], atol=1e-9)
+        assert shades(values, unit)[1:] == drawn[1:] == (-80.0, 0.0, "dB relative to the loudest bin")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_drawn(kind: str, tmp_path: Path) -> None:
+    """And a clip that never changes, too."""
+    spec = msgspec.structs.replace(SPEC, kind=kind)
+    axes = FeatureAxes(*spec.axes(8000, 8000))
+    features = transform(np.stack([tone(1000), np.zeros(8000, np.float32)]), spec)
+    draw_spectrograms(tmp_path / "a.png", features, axes, KINDS[kind].unit, ["tone", "silence"])
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    for clip in features:
+        assert "Hz" in blocks(clip, axes, KINDS[kind].unit, columns=40).plain
