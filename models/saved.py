@@ -122,8 +122,11 @@ def read_tflite(path: Path, description: Description) -> bytes:
         If it is not what was written.
     """
     content = path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        own = content[: archive.getinfo(MEMBER).header_offset]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            own = content[: archive.getinfo(MEMBER).header_offset]
+    except UNREADABLE as error:
+        raise unreadable(error, "is not what was written") from None
     if _digest(own) != description.digest:
         raise SavedError("is not what was written")
     return own

@@ -52,7 +52,7 @@ MISTAKES = [
     ("train.epochs", True, "train", "train.epochs is True; expected `int`, got `bool`"),
     ("models.base.dropout", None, "models.base", "models.base.dropout is None; expected `float`, got `null`"),
     ("models.skip.skip_connections", 1, "models.skip", "skip_connections is 1; expected `bool`, got `int`"),
-    ("features.kind", "power", "features", "features.kind is 'power'; expected one of 'magnitude'"),
+    ("features.kind", "energy", "features", "features.kind is 'energy'; expected one of 'magnitude', 'power'"),
     ("features.hop_length", 300, "features", "section features: hop_length 300 is longer than n_fft 258"),
     ("train.learning_rate", float("inf"), "train", "train.learning_rate is inf; expected `float` <"),
     ("train.learning_rate", float("nan"), "train", "train.learning_rate is nan; expected `float` >"),
