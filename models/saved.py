@@ -69,7 +69,7 @@ def describe(path: Path) -> Description:
     Raises
     ------
     SavedError
-        If there is none.
+        If the file is damaged or has no description.
     """
     try:
         if path.is_dir():

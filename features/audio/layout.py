@@ -73,8 +73,8 @@ def render(
 ) -> Iterator[NDArray[np.float32]]:
     """Mix utterances into noise.
 
-    The noise is one clip of it after the other, chosen at random, with crossfades, 20 dB quieter than it was recorded;
-    digital silence if there is none.
+    The noise is one clip of it after the other, chosen at random, with crossfades, 20 dB quieter than it was recorded.
+    Without clips of noise it is digital silence.
 
     Parameters
     ----------

@@ -154,13 +154,12 @@ def read_recordings(
 
 
 def _refuse_idle_rule(source: Path, speaker: str, named: Journal) -> None:
-    """Refuse a rule for speakers that names none, because nobody gives a rule to stay without speakers."""
+    """Refuse a rule for speakers that finds no speaker in any recording."""
     paths = [entry.path for entry in named if entry.clips and not is_noise(entry.path) and entry.word != "silence"]
     if paths and not any(entry.speaker for entry in named):
         raise InputError(
             f"--speaker {speaker!r} names the speaker of none of the {len(paths):,} recordings in {source}, such as "
-            f"{paths[0]}; expected folder, or a regular expression that is found in such paths and whose group is the "
-            "speaker, so correct it"
+            f"{paths[0]}; expected folder, or a regular expression for such paths whose group is the speaker"
         )
 
 

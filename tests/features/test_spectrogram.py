@@ -100,6 +100,9 @@ def test_settings_that_a_kind_does_not_use_do_not_count() -> None:
     assert DEFAULT.used == other.used == {"kind": "magnitude", "n_fft": 258, "hop_length": 64, "window": "hann"}
     mel = msgspec.structs.replace(DEFAULT, kind="mel")
     assert mel.used != msgspec.structs.replace(mel, n_mels=64).used
+    mfcc = msgspec.structs.replace(DEFAULT, kind="mfcc")
+    for name, value in (("deltas", False), ("n_mfcc", 20), ("fmin_hz", 50.0), ("fmax_hz", 3000.0)):
+        assert mfcc.used != msgspec.structs.replace(mfcc, **{name: value}).used
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def find_network(model: str | None) -> Network:
     Raises
     ------
     InputError
-        If there is none, or the file is no network with a description.
+        If no such network exists, or the file has no description.
     """
     trained = trained_networks()
     if model is None:

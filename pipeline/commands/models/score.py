@@ -42,7 +42,7 @@ def command(
     other: Annotated[Other, typer.Option(help="What to do with words that the network does not know.")] = "refuse",
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
-    """Score a network on labelled recordings: how many it gets right, of which words, and what it mistakes.
+    """Score a network on labelled recordings: accuracy, each word, and what it is mistaken for.
 
     With --streaming: false alarms an hour and missed words, over the threshold.
     """

@@ -27,6 +27,14 @@ def test_utterances_are_in_order_inside_and_do_not_overlap(samples: int, seed: i
     assert all(each.word == LABELS[each.clip] != 2 for each in utterances)
 
 
+def test_places_in_a_slot_are_random() -> None:
+    utterances = lay_out(LABELS, 2, 100, 30_000, 0)
+    places = [each.start - number * 1000 for number, each in enumerate(utterances)]
+    assert len(places) == 30
+    assert 0 <= min(places) < 200
+    assert 700 < max(places) <= 900
+
+
 def test_equal_seeds_lay_out_equally() -> None:
     assert lay_out(LABELS, 2, 100, 9000, 1) == lay_out(LABELS, 2, 100, 9000, 1) != lay_out(LABELS, 2, 100, 9000, 2)
 
