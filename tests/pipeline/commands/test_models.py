@@ -253,6 +253,11 @@ def test_the_default_network_is_that_of_least_validation_loss(trained: Project, 
     assert json.loads(done.out)["model"] == "skip"
     done = models(trained, "predict", "--json", "--model", "base", str(path), folder=tmp_path)
     assert json.loads(done.out)["model"] == "base"
+    for damage in ("", "epoch,val_loss\n1,much\n"):
+        (tmp_path / "artifacts/skip/history.csv").write_text(damage)
+        done = models(trained, "predict", str(path), folder=tmp_path)
+        assert done.code == 2
+        assert "artifacts/skip/history.csv is missing or damaged, so the best network is not known" in done.err
 
 
 @pytest.mark.parametrize(
