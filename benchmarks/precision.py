@@ -17,11 +17,12 @@ import numpy as np
 from features.store.reader import FeatureStore
 from features.stream.batches import scoring_batches, training_batches
 from models.history import best_of
-from models.networks.registry import DEFAULT_FAMILY, FAMILIES
+from models.networks.front_end import FrontEnd
 from models.settings import TrainSpec
 from models.training.devices import choose_precision
 from models.training.loop import train
-from pipeline.shell.params import read_section, read_variant
+from pipeline.shell.params import read_section
+from pipeline.train import describe, read_network
 
 
 def main() -> None:
@@ -61,13 +62,15 @@ def measure(folder: Path, model: str, precision: str, seed: int, epochs: int) ->
     spec = msgspec.convert(settings | {"precision": precision, "seed": seed, "epochs": epochs}, TrainSpec)
     path = folder / "train.zarr"
     store = FeatureStore.open(path)
+    network, about = read_network(model), describe(store)
     epoch_s: list[float] = []
     trained = train(
-        read_variant(f"models.{model}", {name: each.spec for name, each in FAMILIES.items()}, DEFAULT_FAMILY),
+        network,
         spec,
         lambda first: training_batches(path, spec.batch_size, seed, first_batch=first),
         scoring_batches(folder / "validation.zarr", spec.batch_size),
         clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
+        front_end=FrontEnd(about.transform, about.sample_rate_hz, network.front_end, network.n_mels),
         on_epoch=lambda epoch, seconds, data_wait_s: epoch_s.append(seconds),
     )
     clips = store.clips // spec.batch_size * spec.batch_size * len(epoch_s)

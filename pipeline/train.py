@@ -6,25 +6,27 @@ loading TensorFlow.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
 import typer
-from msgspec import Struct
+from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.store.publish import publish, remove
 from features.store.reader import FeatureStore
 from models.history import Epoch, best_of, read_history, write_history
+from models.networks.front_end import FrontEnd
 from models.networks.registry import DEFAULT_FAMILY, FAMILIES, family_of
 from models.networks.transform import Transform
 from models.saved import Description, add_description
-from models.settings import CHECKPOINT_S, Precision, TrainSpec
+from models.settings import CHECKPOINT_S, NetworkSpec, Precision, TrainSpec
 from models.training.checkpoint import Checkpoint
-from models.training.devices import choose_precision, count_replicas, list_gpus
+from models.training.devices import count_replicas, list_gpus, precision_of
 from pipeline.shell.options import parse_size
-from pipeline.shell.params import read_section, read_variant, refuse_edited_settings
+from pipeline.shell.params import changed, read_section, read_variant, refuse_edited_settings
 from pipeline.shell.progress import progress
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
 from pipeline.shell.stage import counted, refuse_edited_code, run, say, warn, warn_waiting
@@ -39,15 +41,22 @@ CODE = (
     "features.stream.batches",
     "models.training.devices",
     "models.history",
+    "models.networks.build",
     "models.networks.front_end",
+    "models.networks.transform",
     "models.saved",
     "models.settings",
+    "models.training.augment",
     "models.training.trainer",
     "models.training.loop",
     "pipeline.train",
 )
 """Modules that decide the weights, beside the features and those of the network's family."""
-LIBRARIES = ("keras", "numpy", "tensorflow")
+LIBRARIES = ("keras", "librosa", "numpy", "scipy", "tensorflow")
+NOISE = "silence"
+"""The word whose clips augmentation adds to others."""
+NOISE_CLIPS = 256
+"""Most clips of noise that are held in memory."""
 STARVED = 0.05
 """Share of an epoch spent waiting for data above which a warning is printed."""
 
@@ -62,9 +71,10 @@ def main(
 ) -> None:
     """Write artifacts/<model>/model.keras, history.csv and live/ with the settings of train and models.<model>."""
     max_bytes = parse_size(cache_size)
-    spec = read_section("train", TrainSpec)
-    network = read_variant(f"models.{model}", {name: each.spec for name, each in FAMILIES.items()}, DEFAULT_FAMILY)
-    precision, replicas = choose_precision(spec.precision), count_replicas()
+    shared = read_section("train", TrainSpec)
+    network = read_network(model)
+    spec = changed(shared, network.train, f"models.{model}.train")
+    precision, replicas = precision_of(network, spec), count_replicas()
     if precision == "float16" and replicas > 1:
         raise InputError(
             "train.precision is float16, whose losses cannot be scaled on several GPUs; expected one GPU or another "
@@ -78,8 +88,15 @@ def main(
         raise InputError(f"{live} is not a folder; expected nothing or the folder of curves, so move it away")
     with publish(folder / "model.keras", folder / "history.csv", waiting=warn_waiting) as staged:
         store, validation = FeatureStore.open(TRAIN), FeatureStore.open(VALIDATION)
-        _refuse_small_features(store, family_of(network).smallest_side)
         description = describe(store)
+        front_end = FrontEnd(
+            description.transform,
+            description.sample_rate_hz,
+            network.front_end,
+            network.n_mels,
+            spec.compression == "log",
+        )
+        _refuse_small_features(store, front_end, family_of(network).smallest_side)
         key = fingerprint(spec, network, description, precision, replicas, store, validation)
         files = {"model.keras": staged[0], "history.csv": staged[1], "live": staged[0].with_name("live")}
         known = results.take(key, files)
@@ -87,9 +104,9 @@ def main(
             remove(live)
             files["live"].replace(live)
         else:
-            _fit(model, network, spec, store, Checkpoint(checkpoint, key, checkpoint_s), live, *staged)
+            _fit(model, network, spec, front_end, store, Checkpoint(checkpoint, key, checkpoint_s), live, *staged)
             add_description(staged[0], description)
-        refuse_edited_settings({"train": spec, f"models.{model}": network})
+        refuse_edited_settings({"train": shared, f"models.{model}": network})
         refuse_edited_code()
         if not known and max_bytes:
             # Before others may publish in the same place: it must not keep theirs under our key.
@@ -100,6 +117,17 @@ def main(
     how = "was trained with these settings before," if known else f"in {precision},"
     early = f" of {len(history)}, stopped early" if len(history) < spec.epochs else ""
     say(f"train: {model} {how} best epoch {best_of(history).epoch}{early} -> {folder / 'model.keras'}")
+
+
+def read_network(model: str) -> NetworkSpec:
+    """Read section models.<model> of params.yaml.
+
+    Raises
+    ------
+    InputError
+        If it is not valid.
+    """
+    return read_variant(f"models.{model}", {name: each.spec for name, each in FAMILIES.items()}, DEFAULT_FAMILY)
 
 
 def describe(store: FeatureStore) -> Description:
@@ -116,7 +144,7 @@ def describe(store: FeatureStore) -> Description:
 
 def fingerprint(
     spec: TrainSpec,
-    network: Struct,
+    network: NetworkSpec,
     description: Description,
     precision: Precision,
     replicas: int,
@@ -125,7 +153,7 @@ def fingerprint(
     """Fingerprint of all that decides a training: 32 hexadecimal digits."""
     settings = [
         msgspec.to_builtins(spec),
-        msgspec.to_builtins(network),
+        msgspec.to_builtins(replace(network, train={})),
         msgspec.to_builtins(description),
         [precision, replicas],
         [[store.attributes["spec_hash"], store.attributes["source_digest"]] for store in stores],
@@ -133,18 +161,33 @@ def fingerprint(
     return result_key(settings, [*CODE, *family_of(network).code], LIBRARIES)
 
 
-def _refuse_small_features(store: FeatureStore, smallest_side: int) -> None:
-    if min(store.shape) < smallest_side:
+def _refuse_small_features(store: FeatureStore, front_end: FrontEnd, smallest_side: int) -> None:
+    frequencies, frames = front_end.frequencies(store.shape[0]), store.shape[1]
+    if min(frequencies, frames) < smallest_side:
         raise InputError(
-            f"the features of {TRAIN} are {store.shape[0]} x {store.shape[1]}; expected at least {smallest_side} "
+            f"the features of {TRAIN} are {frequencies} x {frames}; expected at least {smallest_side} "
             "each way for the network's poolings, so choose a larger features.n_fft or a smaller features.hop_length"
         )
 
 
+def _noise(store: FeatureStore, spec: TrainSpec) -> NDArray[Any] | None:
+    """Features of clips of noise, if training wants them and there are some."""
+    from features.stream.batches import read_clips
+
+    words = store.attributes["words"]
+    if not spec.augment.noise:
+        return None
+    clips = np.flatnonzero(store.labels == words.index(NOISE)) if NOISE in words else np.zeros(0, np.int64)
+    if not len(clips):
+        say(f"train: {TRAIN} has no clips of the word {NOISE}, so train.augment.noise adds none")
+    return read_clips(store, clips[:NOISE_CLIPS])
+
+
 def _fit(
     model: str,
-    network: Struct,
+    network: NetworkSpec,
     spec: TrainSpec,
+    front_end: FrontEnd,
     store: FeatureStore,
     checkpoint: Checkpoint,
     live: Path,
@@ -160,6 +203,13 @@ def _fit(
 
     if list_gpus():
         warn("GPUs sum in no fixed order, so two runs with equal settings differ in their last digits")
+    if front_end.empty_bands:
+        warn(
+            f"{front_end.empty_bands} of {front_end.n_mels} mel bands of {model} are too narrow to hold a bin of the "
+            f"spectrum and tell nothing; lower models.{model}.n_mels or raise features.n_fft"
+        )
+    if front_end.decibels is None and (spec.augment.gain_db or spec.augment.noise or spec.augment.warp):
+        say(f"train: {model} hears no spectrum in decibels, so augmentation shifts, stretches and masks only")
     report = Report(model, spec.epochs, Live(str(live), save_dvc_exp=False, dvcyaml=False))
     clips = spec.epochs * (store.clips // spec.batch_size) * spec.batch_size
     try:
@@ -170,7 +220,8 @@ def _fit(
                 lambda first: training_batches(TRAIN, spec.batch_size, spec.seed, first_batch=first),
                 scoring_batches(VALIDATION, spec.batch_size),
                 clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
-                kind=store.attributes["features"]["kind"],
+                front_end=front_end,
+                noise=_noise(store, spec),
                 checkpoint=checkpoint,
                 on_resume=report.resume,
                 on_batch=advance,

@@ -73,6 +73,36 @@ def scoring_batches(path: Path, batch_size: int) -> tf.data.Dataset:
     return batches.apply(tf.data.experimental.assert_cardinality(-(-store.clips // batch_size)))
 
 
+def read_clips(store: FeatureStore, clips: NDArray[np.int64]) -> NDArray[Any]:
+    """Read clips in any order, each chunk once.
+
+    Parameters
+    ----------
+    clips : int64 array, shape (n,)
+        Numbers of clips in the store.
+
+    Returns
+    -------
+    array of the store's dtype, shape (n, frequency, time, 1)
+        At an address that TensorFlow takes without copying.
+
+    Raises
+    ------
+    InputError
+        If a chunk is not what was written.
+    """
+    dtype = np.dtype(store.layout.dtype)
+    features = _aligned_empty((len(clips), *store.shape, 1), dtype)
+    chunk = np.empty((store.chunk_clips, *store.shape), dtype)
+    chunk_of_row, place_of_row = np.divmod(clips, store.chunk_clips)
+    for chunk_number in np.unique(chunk_of_row).tolist():
+        store.read_chunk(chunk_number, chunk)
+        rows = np.flatnonzero(chunk_of_row == chunk_number)
+        for row, place in zip(rows.tolist(), place_of_row[rows].tolist(), strict=True):
+            features[row, ..., 0] = chunk[place]
+    return features
+
+
 @contextmanager
 def damage_as_input_error() -> Iterator[None]:
     """Raise damage found while streaming as the original :class:`~features.errors.InputError`, not as TensorFlow's."""
@@ -94,15 +124,7 @@ def _windows(
 
     def read(number: np.int64) -> tuple[NDArray[Any], NDArray[np.int64]]:
         clips = window(int(number))
-        features = _aligned_empty((len(clips), *store.shape, 1), dtype)
-        chunk = np.empty((store.chunk_clips, *store.shape), dtype)
-        chunk_of_row, place_of_row = np.divmod(clips, store.chunk_clips)
-        for chunk_number in np.unique(chunk_of_row).tolist():
-            store.read_chunk(chunk_number, chunk)
-            rows = np.flatnonzero(chunk_of_row == chunk_number)
-            for row, place in zip(rows.tolist(), place_of_row[rows].tolist(), strict=True):
-                features[row, ..., 0] = chunk[place]
-        return features, labels[clips]
+        return read_clips(store, clips), labels[clips]
 
     def load(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features, label = tf.numpy_function(read, (number,), (tf.as_dtype(dtype), tf.int64))

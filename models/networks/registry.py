@@ -1,12 +1,11 @@
-"""The families of networks. A new one is a module here, with its settings and its builder, and an entry below."""
+"""The families of networks. A new one is a module here, with its settings and its layers, and an entry below."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec import Struct
-
-from models.networks import cnn
+from models.networks import bc_resnet, cnn, ds_cnn, residual
+from models.settings import NetworkSpec, Precision
 
 
 @dataclass(frozen=True)
@@ -16,31 +15,42 @@ class Family:
     Attributes
     ----------
     spec : type
-        Settings under ``models.<network>`` in params.yaml: a frozen msgspec Struct with ``tag_field="family"`` and the
-        family's name as ``tag``.
-    build : callable
-        With the parameters of :func:`models.networks.cnn.build`; imports Keras when it is called, not before.
+        Settings under ``models.<network>`` in params.yaml, with the family's name as ``tag``.
+    layers_of : callable
+        With the parameters of :func:`models.networks.cnn.layers_of`; imports Keras when it is called, not before.
     smallest_side : int
-        Fewest frequency bins, and fewest frames, that it takes.
+        Fewest frequencies, and fewest frames, that it takes.
+    half : bool
+        Whether its layers can compute in 16 bits; if not, it always computes in float32.
     code : tuple of str
         Modules that decide what it builds. A change to one of them, other than to comments, trains the family's
         networks again.
     """
 
-    spec: type[Struct]
-    build: Callable[..., Any]
+    spec: type[NetworkSpec]
+    layers_of: Callable[[Any, Any, Precision], Any]
     smallest_side: int
+    half: bool
     code: tuple[str, ...]
 
 
 FAMILIES = {
-    "cnn": Family(cnn.CnnSpec, cnn.build, cnn.SMALLEST_SIDE, ("models.networks.cnn", "models.networks.convolution")),
+    "cnn": Family(
+        cnn.CnnSpec, cnn.layers_of, cnn.SMALLEST_SIDE, True, ("models.networks.cnn", "models.networks.convolution")
+    ),
+    "residual": Family(
+        residual.ResidualSpec, residual.layers_of, residual.SMALLEST_SIDE, False, ("models.networks.residual",)
+    ),
+    "ds_cnn": Family(ds_cnn.DsCnnSpec, ds_cnn.layers_of, ds_cnn.SMALLEST_SIDE, False, ("models.networks.ds_cnn",)),
+    "bc_resnet": Family(
+        bc_resnet.BcResNetSpec, bc_resnet.layers_of, bc_resnet.SMALLEST_SIDE, False, ("models.networks.bc_resnet",)
+    ),
 }
 DEFAULT_FAMILY = "cnn"
 """Family of a network whose settings name none."""
 
 
-def family_of(spec: Struct) -> Family:
+def family_of(spec: NetworkSpec) -> Family:
     """The family that settings belong to.
 
     Examples

@@ -5,6 +5,7 @@ than powers of two. Everything else that is linear is a fixed matrix as well: me
 smoothing. Only layers and operations of Keras are used, so that Keras alone loads the result.
 """
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -55,7 +56,7 @@ def apply(transform: Transform, sample_rate_hz: int, waveform: "keras.KerasTenso
     """
     from keras import layers
 
-    features = _of_kind(transform, sample_rate_hz, _magnitude(transform, waveform))
+    features = of_kind(transform, sample_rate_hz, _magnitude(transform, waveform))
     return layers.Reshape((features.shape[2], -1, 1), name="features")(layers.Permute((2, 1))(features))
 
 
@@ -76,7 +77,7 @@ def _magnitude(transform: Transform, waveform: "keras.KerasTensor") -> "keras.Ke
     return ops.sqrt(ops.square(parts[..., :bins]) + ops.square(parts[..., bins:]))
 
 
-def _of_kind(transform: Transform, sample_rate_hz: int, magnitude: "keras.KerasTensor") -> "keras.KerasTensor":
+def of_kind(transform: Transform, sample_rate_hz: int, magnitude: "keras.KerasTensor") -> "keras.KerasTensor":
     """From magnitudes, (batch, time, bins), to features, (batch, time, frequency)."""
     from keras import ops
 
@@ -87,7 +88,7 @@ def _of_kind(transform: Transform, sample_rate_hz: int, magnitude: "keras.KerasT
         return ops.square(magnitude)
     if kind == "logmagnitude":
         return _decibels(magnitude, 20, AMPLITUDE_FLOOR)
-    filters = _mel_filters(transform, sample_rate_hz)
+    filters = mel_filters(transform, sample_rate_hz)
     if kind == "pcen":
         return _pcen(_linear(magnitude, filters.T, "mel"), sample_rate_hz, transform.hop_length)
     mel = _linear(ops.square(magnitude), filters.T, "mel")
@@ -103,11 +104,19 @@ def _decibels(values: "keras.KerasTensor", factor: int, floor: float) -> "keras.
     return ops.log(ops.maximum(values, floor)) * (factor / float(np.log(10)))
 
 
-def _mel_filters(transform: Transform, sample_rate_hz: int) -> NDArray[np.float32]:
+def mel_filters(transform: Transform, sample_rate_hz: int) -> NDArray[np.float32]:
+    """Weights of each bin in each mel band, shape (n_mels, bins): ``librosa.filters.mel``."""
     from librosa.filters import mel
 
-    highest = transform.fmax_hz or sample_rate_hz / 2
-    return mel(sr=sample_rate_hz, n_fft=transform.n_fft, n_mels=transform.n_mels, fmin=transform.fmin_hz, fmax=highest)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # librosa warns of empty bands
+        return mel(
+            sr=sample_rate_hz,
+            n_fft=transform.n_fft,
+            n_mels=transform.n_mels,
+            fmin=transform.fmin_hz,
+            fmax=transform.fmax_hz or sample_rate_hz / 2,
+        )
 
 
 def _mfcc(transform: Transform, logmel: "keras.KerasTensor") -> "keras.KerasTensor":

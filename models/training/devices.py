@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.settings import Precision
+from models.networks.registry import family_of
+from models.settings import NetworkSpec, Precision, TrainSpec
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -44,6 +45,11 @@ def choose_strategy() -> "tf.distribute.Strategy":
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy() if count_replicas() > 1 else tf.distribute.get_strategy()
+
+
+def precision_of(network: NetworkSpec, spec: TrainSpec) -> Precision:
+    """What the bulk of a network's layers computes in: what the settings say, or float32 if its family wants it."""
+    return choose_precision(spec.precision) if family_of(network).half else "float32"
 
 
 def choose_precision(precision: Literal["auto"] | Precision) -> Precision:

@@ -8,16 +8,16 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from models.history import Epoch, best_of
-from models.networks.front_end import LOG_OFFSETS, Statistics
-from models.settings import TrainSpec
+from models.networks.front_end import FrontEnd, Statistics
+from models.settings import NetworkSpec, TrainSpec
 from models.training.checkpoint import Checkpoint
 from models.training.devices import choose_strategy, list_gpus
 from models.training.memory import free_bytes, largest_batch
@@ -26,7 +26,9 @@ from models.training.trainer import Trainer
 RUNAWAY = 10
 """Validation loss of a diverged training, in multiples of what guessing gives: the log of the number of words."""
 STATISTICS_CLIPS = 2048
-"""Clips from which mean and variance of the log magnitudes are computed."""
+"""Clips from which mean and variance of each frequency are computed."""
+SMALLEST_VARIANCE = 1e-8
+"""Of a frequency that never changes: dividing by less would turn rounding into noise."""
 
 
 class TrainingError(Exception):
@@ -42,37 +44,36 @@ class Trained:
     history: list[Epoch]
 
 
-def measure_statistics(batches: tf.data.Dataset, kind: str) -> Statistics:
-    """Mean and variance of each frequency, of the logarithm if the features are linear.
+def measure_statistics(batches: tf.data.Dataset, front_end: FrontEnd) -> Statistics:
+    """Mean and variance of each frequency of what a front end normalises.
 
     Parameters
     ----------
     batches : tf.data.Dataset
         Finite, of (features, label): float (batch, frequency, time, 1).
-    kind : str
-        Of the features.
     """
-    offset = LOG_OFFSETS.get(kind)
+    features = keras.Input(batches.element_spec[0].shape[1:])
+    spectrum = keras.Model(features, front_end.spectrum(features))
     count, total, squares = 0, np.float64(0), np.float64(0)
-    for features, _ in batches.as_numpy_iterator():
-        values = features.astype(np.float32)
-        values = values.astype(np.float64) if offset is None else np.log(values + np.float32(offset), dtype=np.float64)
+    for given, _ in batches:
+        values = spectrum(tf.cast(given, tf.float32)).numpy().astype(np.float64)
         count += values.size // values.shape[1]
         total = total + values.sum(axis=(0, 2, 3))
         squares = squares + np.square(values).sum(axis=(0, 2, 3))
     mean = total / count
-    variance = np.maximum(squares / count - np.square(mean), 0)  # rounding can give -1e-16 for 0
-    return Statistics(np.asarray(mean, np.float32), np.asarray(variance, np.float32), offset)
+    variance = np.maximum(squares / count - np.square(mean), SMALLEST_VARIANCE)
+    return Statistics(np.asarray(mean, np.float32), np.asarray(variance, np.float32))
 
 
 def train(
-    network: Struct,
+    network: NetworkSpec,
     spec: TrainSpec,
     training: Callable[[int], tf.data.Dataset],
     validation: tf.data.Dataset,
     *,
     clips_of_words: NDArray[np.int64],
-    kind: str = "magnitude",
+    front_end: FrontEnd,
+    noise: NDArray[Any] | None = None,
     checkpoint: Checkpoint | None = None,
     strategy: tf.distribute.Strategy | None = None,
     on_resume: Callable[[list[Epoch], int], None] = lambda epochs, batches: None,
@@ -83,7 +84,7 @@ def train(
 
     Parameters
     ----------
-    network : Struct
+    network : NetworkSpec
         Settings of one of the :data:`~models.networks.registry.FAMILIES`.
     training : callable
         Called with the number of batches to skip; returns the rest of one endless stream of (features, label): float32
@@ -93,8 +94,10 @@ def train(
         Finite, of the same elements; the last batch may be partial.
     clips_of_words : int64 array, shape (words,)
         Clips of each word in the training set. An epoch is as many full batches as they fill.
-    kind : str
-        Of the features; decides whether compression takes their logarithm.
+    front_end : FrontEnd
+        The network's first layers.
+    noise : float array, shape (clips, frequency, time, 1), optional
+        Features of clips of noise, from which augmentation adds some.
     strategy : tf.distribute.Strategy, optional
         How devices share the work; that of :func:`choose_strategy` by default.
     on_resume : callable
@@ -119,12 +122,20 @@ def train(
     steps = clips // spec.batch_size
     first = training(0)
     statistics = None
-    if spec.compression == "log":
+    if front_end.compress:
         few = first.take(min(steps, max(1, STATISTICS_CLIPS // spec.batch_size)))
-        statistics = measure_statistics(few, kind)
+        statistics = measure_statistics(few, front_end)
     shape = tuple(first.element_spec[0].shape[1:])
     trainer = Trainer(
-        network, spec, shape, statistics, clips_of_words, steps * spec.epochs, strategy or choose_strategy()
+        network,
+        spec,
+        shape,
+        front_end,
+        statistics,
+        np.zeros((0, *shape)) if noise is None else noise,
+        clips_of_words,
+        steps * spec.epochs,
+        strategy or choose_strategy(),
     )
     _refuse_too_large(spec.batch_size, trainer.model)
 
@@ -177,7 +188,7 @@ def train(
         history = [*history, result]
         step, loss, correct = 0, 0.0, 0
         if best_of(history) is result:
-            best_weights = trainer.model.get_weights()
+            best_weights = trainer.scored_weights
         save()
         on_epoch(result, seconds, data_wait_s)
     best, most = best_of(history).val_loss, RUNAWAY * math.log(len(clips_of_words))

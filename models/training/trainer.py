@@ -6,13 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from msgspec import Struct
 from numpy.typing import NDArray
 
-from models.networks.front_end import Statistics
-from models.networks.registry import family_of
-from models.settings import TrainSpec
-from models.training.devices import choose_precision
+from models.networks.build import build
+from models.networks.front_end import NORMALIZE, FrontEnd, Statistics
+from models.settings import NetworkSpec, TrainSpec
+from models.training.augment import Augment
+from models.training.devices import precision_of
 
 WARMUP_SHARE = 0.1
 """Share of all steps in which the cosine schedule rises to the learning rate."""
@@ -36,10 +36,12 @@ class Trainer:
 
     Parameters
     ----------
-    network : Struct
+    network : NetworkSpec
         Settings of one of the :data:`~models.networks.registry.FAMILIES`.
     shape : tuple of int
         (frequency, time, 1).
+    noise : float array, shape (clips, frequency, time, 1)
+        Features of clips of noise, for augmentation; none for no noise.
     clips_of_words : int64 array, shape (words,)
         Clips of each word in the training set.
     steps : int
@@ -53,32 +55,39 @@ class Trainer:
 
     def __init__(
         self,
-        network: Struct,
+        network: NetworkSpec,
         spec: TrainSpec,
         shape: tuple[int, ...],
+        front_end: FrontEnd,
         statistics: Statistics | None,
+        noise: NDArray[Any],
         clips_of_words: NDArray[np.int64],
         steps: int,
         strategy: tf.distribute.Strategy,
     ) -> None:
-        precision = choose_precision(spec.precision)
-        build = family_of(network).build
+        precision = precision_of(network, spec)
         words = len(clips_of_words)
+        about: dict[str, Any] = {"front_end": front_end, "statistics": statistics}
         self._strategy = strategy
         self._batch_size = spec.batch_size
+        self._smoothing = spec.label_smoothing
         self._weights = tf.constant(
             balanced_weights(clips_of_words) if spec.class_weights == "balanced" else np.ones(words, np.float32)
         )
         with strategy.scope():
             keras.utils.set_random_seed(spec.seed)
-            self.model = build(network, shape, words, statistics=statistics, precision=precision)
-            self._optimizer = keras.optimizers.Adam(_learning_rate(spec, steps))
+            self.model = build(network, shape, words, **about, precision=precision)
+            self._optimizer = _optimizer(spec, steps)
             if precision == "float16":
                 self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
             self._optimizer.build(self.model.trainable_variables)
+        normalized = self.model.get_layer(NORMALIZE).output
+        self._front = keras.Model(self.model.input, normalized)
+        self._trunk = keras.Model(normalized, self.model.output)
+        self._augment = Augment(spec.augment, front_end, statistics, self._heard(noise), spec.seed)
         self._scorer = self.model
-        if precision != "float32":
-            self._scorer = build(network, shape, words, statistics=statistics)
+        if precision != "float32" or spec.ema:
+            self._scorer = build(network, shape, words, **about)
         self._take_step = tf.function(self._distributed_step, reduce_retracing=True)
         self._score_batch = tf.function(self._score, reduce_retracing=True)
 
@@ -91,6 +100,11 @@ class Trainer:
     def variables(self) -> list[keras.Variable]:
         """All that decides the next step: weights, random seeds, the optimizer's state."""
         return [*self.model.variables, *self._optimizer.variables]
+
+    @property
+    def scored_weights(self) -> list[NDArray[np.float32]]:
+        """Weights that :meth:`score` scored last."""
+        return self._scorer.get_weights()
 
     def batches(self, dataset: tf.data.Dataset) -> Iterator[Any]:
         """Iterate over batches, each split evenly among the devices."""
@@ -108,29 +122,44 @@ class Trainer:
         return self._strategy.reduce(total, losses, axis=None), self._strategy.reduce(total, correct, axis=None)
 
     def _replica_step(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        heard = self._augment(self._front(tf.cast(features, tf.float32)), self._draw_number())
         with tf.GradientTape() as tape:
-            logits = self.model(tf.cast(features, tf.float32), training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits) * tf.gather(self._weights, labels)
-            loss = tf.reduce_sum(losses) / self._batch_size
+            logits = self._trunk(heard, training=True)
+            loss = tf.reduce_sum(self._losses(labels, logits) * tf.gather(self._weights, labels)) / self._batch_size
             scaled = self._optimizer.scale_loss(loss)
         variables = self.model.trainable_variables
         self._optimizer.apply(tape.gradient(scaled, variables), variables)
         return loss, _count_correct(logits, labels)
 
     def score(self, batches: tf.data.Dataset) -> tuple[float, float]:
-        """Mean loss and accuracy over finite batches, in float32."""
+        """Mean loss, smoothed as in training, and accuracy over finite batches, in float32."""
         if self._scorer is not self.model:
             self._scorer.set_weights(self.model.get_weights())
+            self._optimizer.finalize_variable_values(self._scorer.trainable_variables)  # the moving average
         clips, loss, correct = 0, 0.0, 0
         for features, labels in batches:
             batch_loss, batch_correct = self._score_batch(features, labels)
             clips, loss, correct = clips + len(labels), loss + float(batch_loss), correct + int(batch_correct)
         return loss / clips, correct / clips
 
+    def _heard(self, features: NDArray[Any]) -> NDArray[np.float32]:
+        """What the front end gives, 64 clips at a time."""
+        parts = [self._front(features[at : at + 64].astype(np.float32)).numpy() for at in range(0, len(features), 64)]
+        return np.concatenate([np.zeros((0, *self._front.output.shape[1:]), np.float32), *parts])
+
+    def _draw_number(self) -> tf.Tensor:
+        """A number for each step and device."""
+        replica = tf.distribute.get_replica_context()
+        steps, device = (tf.cast(n, tf.int64) for n in (self._optimizer.iterations, replica.replica_id_in_sync_group))
+        return steps * replica.num_replicas_in_sync + device
+
     def _score(self, features: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = self._scorer(tf.cast(features, tf.float32), training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        return tf.reduce_sum(losses), _count_correct(logits, labels)
+        return tf.reduce_sum(self._losses(labels, logits)), _count_correct(logits, labels)
+
+    def _losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        targets = tf.one_hot(labels, len(self._weights))
+        return keras.losses.categorical_crossentropy(targets, logits, from_logits=True, label_smoothing=self._smoothing)
 
     def finished(self, weights: list[NDArray[np.float32]]) -> keras.Model:
         """The network in float32, with the given weights."""
@@ -140,6 +169,17 @@ class Trainer:
 
 def _count_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int64))
+
+
+def _optimizer(spec: TrainSpec, steps: int) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.AdamW(
+        _learning_rate(spec, steps),
+        weight_decay=spec.weight_decay,
+        use_ema=spec.ema > 0,
+        ema_momentum=spec.ema,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
 def _learning_rate(spec: TrainSpec, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

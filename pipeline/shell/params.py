@@ -34,23 +34,51 @@ def read_section(dotted: str, spec: type[Spec]) -> Spec:
         If the file or the section is missing, or a setting is unknown, missing or of the wrong type or range. The
         message names the setting and suggests the closest valid name for an unknown one.
     """
-    section = _find(dotted, spec)
+    return _convert(_find(dotted, spec), spec, dotted)
+
+
+def changed(spec: Spec, changes: Mapping[str, Any], dotted: str) -> Spec:
+    """Settings with some of them changed, as section ``dotted`` of params.yaml says.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_section` does.
+    """
+    _refuse_unknown(changes, spec.__struct_fields__, f"{dotted}.")
+    merged = msgspec.to_builtins(spec)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged[name], dict)
+        merged[name] = {**merged[name], **value} if both else value
+    return _convert(merged, type(spec), dotted)
+
+
+def _convert(section: dict[str, Any], spec: type[Spec], dotted: str) -> Spec:
     tag = spec.__struct_config__.tag_field
     _refuse_unknown(section, [*spec.__struct_fields__, *([tag] if tag else [])], f"{dotted}.")
+    hints = get_type_hints(spec)
+    for name, setting in hints.items():
+        if isinstance(setting, type) and issubclass(setting, Struct):
+            _refuse_unknown(section.get(name), setting.__struct_fields__, f"{dotted}.{name}.")
     try:
         return msgspec.convert(section, spec)
     except ValidationError as error:
-        found = re.fullmatch(r"(.*) - at `\$\.(\w+).*`", str(error))
+        found = re.fullmatch(r"(.*) - at `\$\.(\w+)(?:\.(\w+))?.*`", str(error))
         if not found:
             raise InputError(f"{PARAMS}, section {dotted}: {error}") from None
-        problem, name = found.groups()
-        setting = get_type_hints(spec)[name]
+        problem, name, inner = found.groups()
+        setting, value = hints[name], section[name]
+        if inner:
+            dotted, name = f"{dotted}.{name}", inner
+            setting, value = get_type_hints(setting)[inner], value[inner]
+        elif isinstance(value, dict) and "`dict`" not in problem and "`object`" not in problem:
+            raise InputError(f"{PARAMS}, section {dotted}.{name}: {problem}") from None
         if get_origin(setting) is Literal:
             problem = f"expected one of {', '.join(map(repr, get_args(setting)))}"
-        raise InputError(f"{PARAMS}: {dotted}.{name} is {section[name]!r}; {problem[0].lower()}{problem[1:]}") from None
+        raise InputError(f"{PARAMS}: {dotted}.{name} is {value!r}; {problem[0].lower()}{problem[1:]}") from None
 
 
-def read_variant(dotted: str, specs: Mapping[str, type[Struct]], default: str) -> Struct:
+def read_variant(dotted: str, specs: Mapping[str, type[Spec]], default: str) -> Spec:
     """Parse one section of params.yaml whose tag names one of ``specs``; all specs have the same ``tag_field``.
 
     A section without a tag is parsed as ``default``.

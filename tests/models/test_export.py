@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from features.spectrogram import KINDS, FeatureSpec, transform
 from models.export import front_end_of, operations_of, with_transform, write_keras, write_saved_model, write_tflite
-from models.networks import cnn
-from models.networks.front_end import LOG_OFFSETS, Statistics
+from models.networks.build import build
+from models.networks.cnn import CnnSpec
+from models.networks.front_end import LOG_OFFSETS, FrontEnd, Statistics
 from models.networks.transform import Transform
 from models.predict import load_predictor, predictor_of
 from models.saved import Description, SavedError, describe
@@ -51,9 +52,10 @@ def network(request: pytest.FixtureRequest) -> keras.Model:
     keras.utils.set_random_seed(0)
     clips = features(speech(64, 0))
     log = np.log(clips + 1e-3)[..., 0]
-    statistics = Statistics(log.mean(axis=(0, 2)), log.var(axis=(0, 2)), 1e-3)
-    spec = cnn.CnnSpec(skip_connections=request.param == "skip", dropout=0.3, dense_units=16)
-    made = cnn.build(spec, clips.shape[1:], 3, statistics=None if request.param == "without log" else statistics)
+    statistics = Statistics(log.mean(axis=(0, 2)), log.var(axis=(0, 2))) if request.param == "skip" else None
+    spec = CnnSpec(skip_connections=request.param == "skip", dropout=0.3, dense_units=16)
+    front_end = FrontEnd(ABOUT.transform, 4000, compress=request.param == "skip")
+    made = build(spec, clips.shape[1:], 3, front_end=front_end, statistics=statistics)
     kernel, bias = made.get_layer("logits").get_weights()
     logits = np.asarray(made(clips))
     scale = 2 / logits.std(axis=0)
@@ -85,11 +87,10 @@ def test_every_kind_of_features_is_exported(kind: str, tmp_path: Path) -> None:
     given = transform(clips, spec, sample_rate_hz=4000)[..., np.newaxis]
     offset = LOG_OFFSETS.get(kind)
     values = (given if offset is None else np.log(given + offset))[..., 0]
-    statistics = Statistics(values.mean(axis=(0, 2)), values.var(axis=(0, 2)), offset)
+    statistics = Statistics(values.mean(axis=(0, 2)), values.var(axis=(0, 2)))
     keras.utils.set_random_seed(0)
-    made = cnn.build(
-        cnn.CnnSpec(skip_connections=False, dropout=0.3, dense_units=16), given.shape[1:], 3, statistics=statistics
-    )
+    network = CnnSpec(skip_connections=False, dropout=0.3, dense_units=16)
+    made = build(network, given.shape[1:], 3, front_end=FrontEnd(about.transform, 4000), statistics=statistics)
     expected = predictor_of(made)(given)
     whole = with_transform(made, about)
     for name in ("network.keras", "network.tflite"):

@@ -66,7 +66,8 @@ def outcome(project: Project) -> tuple[str, list[np.ndarray]]:
 
 
 def test_a_killed_stage_goes_on_where_it_was(project: Project, tmp_path: Path) -> None:
-    project.set(**{"train.epochs": 2, "train.batch_size": 8})
+    augment = {"shift_s": 0.1, "stretch": 0.1, "warp": 0.1, "gain_db": 6.0, "noise": 0.5, "time_masks": 2}
+    project.set(**{"train.epochs": 2, "train.batch_size": 8, "train.ema": 0.9, "train.augment": augment})
     other = Project(tmp_path / "other")
     shutil.copytree(project.folder, other.folder)
     whole = other.stage("train", "base")
@@ -118,7 +119,7 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(project: Project) ->
 def test_no_module_that_decides_weights_is_left_out_of_the_fingerprint() -> None:
     models = {file.removesuffix(".py").replace("/", ".") for file in closure("pipeline.train") if "models/" in file}
     neutral = {"models.__init__", "models.training.checkpoint", "models.training.memory", "models.networks.__init__"}
-    neutral |= {"models.training.__init__", "models.networks.transform"}  # exports alone use the transform
+    neutral |= {"models.training.__init__"}
     neutral |= {"models.networks.registry"}  # its entry for a family is in the fingerprint: settings and modules
     code = {module for family in FAMILIES.values() for module in family.code}
     streaming = {"features.stream.order", "features.stream.batches", "pipeline.train"}
@@ -155,6 +156,60 @@ def test_a_training_that_diverges_leaves_no_network(project: Project, rate: floa
     assert "choose a train.learning_rate smaller than " in done.err
     assert not (project.folder / "artifacts/base/model.keras").exists()
     assert not (project.folder / CHECKPOINT).exists()
+
+
+RESIDUAL = {"family": "residual", "front_end": "mel", "n_mels": 20, "channels": [4, 6, 8, 10]}
+
+
+def test_a_network_changes_what_its_own_recipe_names(project: Project) -> None:
+    """And the others keep the shared one. Nothing but params.yaml is edited for a new network."""
+    recipe = {"epochs": 3, "learning_rate": 0.01, "label_smoothing": 0.1, "augment": {"gain_db": 3.0}}
+    project.set(**{"models.small": {**RESIDUAL, "train": recipe}, "train.augment": {"noise": 0.5}})
+    done = project.stage("train", "small")
+    assert done.code == 0, done.err
+    assert "train: small 3/3" in done.out
+    assert "train: small in float32, best epoch " in done.out
+    project.set(**{"models.small.train": {}, "train.epochs": 3, "train.learning_rate": 0.01})
+    project.set(**{"train.label_smoothing": 0.1, "train.augment": {"noise": 0.5, "gain_db": 3.0}})
+    assert "train: small was trained with these settings before" in project.stage("train", "small").out
+    project.set(**{"train.augment.noise": 0.4})
+    assert "train: small 3/3" in project.stage("train", "small").out
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"models.base.train": {"epochs": 0}}, "models.base.train.epochs is 0; expected `int` >= 1"),
+        (
+            {"models.base.train": {"epoch": 1}},
+            "unknown setting models.base.train.epoch; did you mean models.base.train",
+        ),
+        ({"models.base.train": 3}, "models.base.train is 3; expected `object`, got `int`"),
+        ({"train.augment": {"noise": 2}}, "train.augment.noise is 2; expected `float` <= 1"),
+        ({"train.augment": {"nois": 0.2}}, "unknown setting train.augment.nois; did you mean train.augment.noise?"),
+        ({"train.augment": "much"}, "train.augment is 'much'; expected `object`, got `str`"),
+        (
+            {"train.augment": {"noise_snr_db": [20, 5]}},
+            "noise_snr_db is 20 to 5; expected -100 to 100, the smaller one",
+        ),
+        ({"models.base.train": {"augment": {"warp": "x"}}}, "models.base.train.augment.warp is 'x'; expected `float`"),
+        ({"models.base.front_end": "log"}, "models.base.front_end is 'log'; expected one of 'none', 'mel', 'pcen'"),
+    ],
+)
+def test_a_wrong_setting_is_named(project: Project, settings: dict[str, object], said: str) -> None:
+    project.set(**settings)
+    done = project.stage("train", "base")
+    assert done.code == 2
+    assert said in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_what_augmentation_cannot_do_is_said(project: Project) -> None:
+    """Where no clip is silent, and where bands hold nothing."""
+    project.set(**{"models.small": {**RESIDUAL, "n_mels": 80}, "train.augment": {"noise": 0.5}})
+    done = project.stage("train", "small")
+    assert done.code == 0, done.err
+    assert "of 80 mel bands of small are too narrow to hold a bin of the spectrum and tell nothing" in done.err
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(project: Project) -> None:

@@ -103,7 +103,7 @@ class Network:
 
 
 def find_network(model: str | None) -> Network:
-    """Find a network by its name in the project or its path; by default the one with the least validation loss.
+    """Find a network by its name in the project or its path; by default the one with the highest validation accuracy.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def find_network(model: str | None) -> Network:
             raise InputError(
                 f"{ARTIFACTS} holds no trained network; expected one, so run dvc repro first, or name a file: --model"
             )
-        path = min(trained, key=_validation_loss)
+        path = max(trained, key=_validation_accuracy)
     else:
         path = ARTIFACTS / model / FILE
         path = path if path.is_file() else Path(model)
@@ -137,11 +137,15 @@ def trained_networks() -> list[Path]:
     return sorted(ARTIFACTS.glob(f"*/{FILE}"))
 
 
-def _validation_loss(path: Path) -> float:
-    """Least validation loss of a trained network."""
+def _validation_accuracy(path: Path) -> tuple[float, float]:
+    """Of a trained network, and its loss with the sign changed for networks of equal accuracy.
+
+    Losses alone do not compare networks: label smoothing raises them.
+    """
     history = path.with_name("history.csv")
     try:
-        return best_of(read_history(history)).val_loss
+        best = best_of(read_history(history))
+        return best.val_accuracy, -best.val_loss
     except (OSError, ValueError, TypeError, KeyError):
         raise InputError(
             f"{history} is missing or damaged, so the best network is not known; run dvc repro, or name one: --model"

@@ -68,8 +68,8 @@ def command(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Name of a trained network, or path of an exported one; by default the one with the least validation "
-            "loss.",
+            help="Name of a trained network, or path of an exported one; by default the one with the highest "
+            "validation accuracy.",
             show_default=False,
         ),
     ] = None,

@@ -4,16 +4,21 @@ import keras
 import numpy as np
 import pytest
 
-from models.networks import cnn
-from models.networks.front_end import Statistics
+from models.networks.build import build as build_network
+from models.networks.cnn import CnnSpec
+from models.networks.front_end import FrontEnd, Statistics
+from models.networks.transform import Transform
 
 SHAPE = (130, 126, 1)
-STATISTICS = Statistics(np.full(130, -3, np.float32), np.full(130, 4, np.float32), 1e-3)
+STATISTICS = Statistics(np.full(130, -3, np.float32), np.full(130, 4, np.float32))
 
 
-def build(skip: bool, statistics: Statistics | None = None) -> keras.Model:
-    spec = cnn.CnnSpec(skip_connections=skip, dropout=0.3, dense_units=256)
-    return cnn.build(spec, SHAPE, 12, statistics=statistics)
+def build(
+    skip: bool, statistics: Statistics | None = None, kind: str = "magnitude", dimensions: int = 2
+) -> keras.Model:
+    spec = CnnSpec(skip_connections=skip, dropout=0.3, dense_units=256, dimensions=dimensions)
+    front_end = FrontEnd(Transform(kind=kind, n_fft=258, hop_length=64, window="hann"), 8000)
+    return build_network(spec, SHAPE, 12, front_end=front_end, statistics=statistics)
 
 
 def convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
@@ -47,7 +52,7 @@ def test_first_layers_compress_and_normalise_each_frequency() -> None:
 
 
 def test_features_that_are_no_longer_linear_are_only_normalised() -> None:
-    model = build(False, statistics=STATISTICS._replace(log_offset=None))
+    model = build(False, statistics=STATISTICS, kind="logmagnitude")
     normalized = keras.Model(model.input, model.get_layer("normalize").output)
     decibels = np.random.default_rng(0).uniform(-80, 10, (2, *SHAPE)).astype(np.float32)
     np.testing.assert_allclose(normalized(decibels), (decibels + 3) / 2, rtol=1e-4, atol=1e-5)
@@ -61,11 +66,9 @@ def test_a_saved_network_needs_nothing_but_keras(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.predict(magnitude, verbose=0), model.predict(magnitude, verbose=0))
 
 
-@pytest.mark.parametrize("side", [cnn.SMALLEST_SIDE, cnn.SMALLEST_SIDE - 1])
-def test_the_smallest_side_is_the_smallest_that_can_be_built(side: int) -> None:
-    spec = cnn.CnnSpec(skip_connections=False, dropout=0.3, dense_units=8)
-    if side == cnn.SMALLEST_SIDE:
-        assert cnn.build(spec, (side, side, 1), 12, statistics=None).output_shape == (None, 12)
-    else:
-        with pytest.raises(ValueError, match="Computed output size"):
-            cnn.build(spec, (side, 126, 1), 12, statistics=None)
+def test_in_one_dimension_each_frequency_is_a_channel() -> None:
+    model = build(True, statistics=STATISTICS, dimensions=1)
+    kernels = [layer.kernel.shape for layer in model.layers if isinstance(layer, keras.layers.Conv1D)]
+    assert kernels[:2] == [(3, 130, 32), (3, 32, 32)]
+    assert len(kernels) == 10
+    assert model.output_shape == (None, 12)

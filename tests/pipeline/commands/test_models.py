@@ -240,20 +240,20 @@ def test_memory_is_flat_in_the_length_of_a_recording(trained: Project, tmp_path:
     assert peak(10) - peak(1) < 100
 
 
-def test_the_default_network_is_that_of_least_validation_loss(trained: Project, tmp_path: Path) -> None:
+def test_the_default_network_is_that_of_the_highest_validation_accuracy(trained: Project, tmp_path: Path) -> None:
     shutil.copytree(trained.folder / "artifacts", tmp_path / "artifacts")
     path = write(tmp_path / "a.wav", sound("low", 1), RATE_HZ)
-    for name, loss in (("base", 9), ("skip", 1)):
+    for name, accuracy in (("base", 0.1), ("skip", 0.9)):
         history = tmp_path / f"artifacts/{name}/history.csv"
         head, *rows = history.read_text().splitlines()
-        at = head.split(",").index("val_loss")
-        changed = [",".join([*row.split(",")[:at], str(loss), *row.split(",")[at + 1 :]]) for row in rows]
+        at = head.split(",").index("val_accuracy")
+        changed = [",".join([*row.split(",")[:at], str(accuracy), *row.split(",")[at + 1 :]]) for row in rows]
         history.write_text("\n".join([head, *changed]) + "\n")
     done = models(trained, "predict", "--json", str(path), folder=tmp_path)
     assert json.loads(done.out)["model"] == "skip"
     done = models(trained, "predict", "--json", "--model", "base", str(path), folder=tmp_path)
     assert json.loads(done.out)["model"] == "base"
-    for damage in ("", "epoch,val_loss\n1,much\n"):
+    for damage in ("", "epoch,val_accuracy\n1,much\n"):
         (tmp_path / "artifacts/skip/history.csv").write_text(damage)
         done = models(trained, "predict", str(path), folder=tmp_path)
         assert done.code == 2
