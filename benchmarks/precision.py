@@ -12,17 +12,13 @@ import statistics
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from features.store.reader import FeatureStore
-from features.stream.batches import scoring_batches, training_batches
 from models.history import best_of
-from models.networks.front_end import FrontEnd
 from models.settings import TrainSpec
 from models.training.devices import choose_precision
-from models.training.loop import train
 from pipeline.shell.params import read_section
-from pipeline.train import describe, read_network
+from pipeline.train import read_network, train_on
 
 
 def main() -> None:
@@ -60,18 +56,10 @@ def measure(folder: Path, model: str, precision: str, seed: int, epochs: int) ->
     """Clips a second of the training steps, and the accuracy of the best epoch on the validation set."""
     settings = msgspec.to_builtins(read_section("train", TrainSpec))
     spec = msgspec.convert(settings | {"precision": precision, "seed": seed, "epochs": epochs}, TrainSpec)
-    path = folder / "train.zarr"
-    store = FeatureStore.open(path)
-    network, about = read_network(model), describe(store)
+    store = FeatureStore.open(folder / "train.zarr")
     epoch_s: list[float] = []
-    trained = train(
-        network,
-        spec,
-        lambda first: training_batches(path, spec.batch_size, seed, first_batch=first),
-        scoring_batches(folder / "validation.zarr", spec.batch_size),
-        clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
-        front_end=FrontEnd(about.transform, about.sample_rate_hz, network.front_end, network.n_mels),
-        on_epoch=lambda epoch, seconds, data_wait_s: epoch_s.append(seconds),
+    trained = train_on(
+        folder, read_network(model), spec, on_epoch=lambda epoch, seconds, data_wait_s: epoch_s.append(seconds)
     )
     clips = store.clips // spec.batch_size * spec.batch_size * len(epoch_s)
     return clips / sum(epoch_s), best_of(trained.history).val_accuracy

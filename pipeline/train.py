@@ -34,8 +34,10 @@ from pipeline.shell.stage import counted, refuse_edited_code, run, say, warn, wa
 if TYPE_CHECKING:
     from dvclive.live import Live
 
-TRAIN = Path("data/features/train.zarr")
-VALIDATION = Path("data/features/validation.zarr")
+    from models.training.loop import Trained
+
+FEATURES = Path("data/features")
+TRAIN, VALIDATION = FEATURES / "train.zarr", FEATURES / "validation.zarr"
 CODE = (
     "features.stream.order",
     "features.stream.batches",
@@ -89,13 +91,7 @@ def main(
     with publish(folder / "model.keras", folder / "history.csv", waiting=warn_waiting) as staged:
         store, validation = FeatureStore.open(TRAIN), FeatureStore.open(VALIDATION)
         description = describe(store)
-        front_end = FrontEnd(
-            description.transform,
-            description.sample_rate_hz,
-            network.front_end,
-            network.n_mels,
-            spec.compression == "log",
-        )
+        front_end = front_end_of(store, network, spec)
         _refuse_small_features(store, front_end, family_of(network).smallest_side)
         key = fingerprint(spec, network, description, precision, replicas, store, validation)
         files = {"model.keras": staged[0], "history.csv": staged[1], "live": staged[0].with_name("live")}
@@ -170,16 +166,42 @@ def _refuse_small_features(store: FeatureStore, front_end: FrontEnd, smallest_si
         )
 
 
-def _noise(store: FeatureStore, spec: TrainSpec) -> NDArray[Any] | None:
-    """Features of clips of noise, if training wants them and there are some."""
+def front_end_of(store: FeatureStore, network: NetworkSpec, spec: TrainSpec) -> FrontEnd:
+    """The first layers of a network that learns from a store."""
+    about = describe(store)
+    return FrontEnd(about.transform, about.sample_rate_hz, network.front_end, network.n_mels, spec.compression == "log")
+
+
+def train_on(folder: Path, network: NetworkSpec, spec: TrainSpec, **options: Any) -> "Trained":
+    """Train a network on train.zarr in a folder of feature stores, and choose its best epoch by validation.zarr.
+
+    ``options`` are further arguments of :func:`models.training.loop.train`.
+    """
+    from features.stream.batches import scoring_batches, training_batches
+    from models.training.loop import train
+
+    path = folder / TRAIN.name
+    store = FeatureStore.open(path)
+    return train(
+        network,
+        spec,
+        lambda first: training_batches(path, spec.batch_size, spec.seed, first_batch=first),
+        scoring_batches(folder / VALIDATION.name, spec.batch_size),
+        clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
+        front_end=front_end_of(store, network, spec),
+        noise=_noise(store) if spec.augment.noise else None,
+        **options,
+    )
+
+
+def _noise(store: FeatureStore) -> NDArray[Any]:
+    """Features of clips of noise; none if there are none."""
     from features.stream.batches import read_clips
 
     words = store.attributes["words"]
-    if not spec.augment.noise:
-        return None
     clips = np.flatnonzero(store.labels == words.index(NOISE)) if NOISE in words else np.zeros(0, np.int64)
     if not len(clips):
-        say(f"train: {TRAIN} has no clips of the word {NOISE}, so train.augment.noise adds none")
+        say(f"train: {store.path} has no clips of the word {NOISE}, so train.augment.noise adds none")
     return read_clips(store, clips[:NOISE_CLIPS])
 
 
@@ -198,8 +220,8 @@ def _fit(
     import tensorflow as tf
     from dvclive.live import Live
 
-    from features.stream.batches import damage_as_input_error, scoring_batches, training_batches
-    from models.training.loop import TrainingError, train
+    from features.stream.batches import damage_as_input_error
+    from models.training.loop import TrainingError
 
     if list_gpus():
         warn("GPUs sum in no fixed order, so two runs with equal settings differ in their last digits")
@@ -214,14 +236,10 @@ def _fit(
     clips = spec.epochs * (store.clips // spec.batch_size) * spec.batch_size
     try:
         with damage_as_input_error(), progress(f"training {model}", clips) as advance:
-            trained = train(
+            trained = train_on(
+                FEATURES,
                 network,
                 spec,
-                lambda first: training_batches(TRAIN, spec.batch_size, spec.seed, first_batch=first),
-                scoring_batches(VALIDATION, spec.batch_size),
-                clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
-                front_end=front_end,
-                noise=_noise(store, spec),
                 checkpoint=checkpoint,
                 on_resume=report.resume,
                 on_batch=advance,
