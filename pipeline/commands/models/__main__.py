@@ -2,7 +2,7 @@
 
 import typer
 
-from pipeline.commands.models import export, predict, score
+from pipeline.commands.models import export, predict, score, seeds
 from pipeline.shell.stage import errors_as_sentences
 
 app = typer.Typer(
@@ -14,6 +14,7 @@ app = typer.Typer(
 app.command("predict")(predict.command)
 app.command("export")(export.command)
 app.command("score")(score.command)
+app.command("seeds")(seeds.command)
 
 
 def main() -> None:
