@@ -38,6 +38,7 @@ NOTEBOOK = {
     "weight_decay": 0.0,
     "label_smoothing": 0.0,
     "ema": 0.0,
+    "augment": None,
 }
 Job = tuple[str, NetworkSpec, TrainSpec]
 
@@ -75,16 +76,16 @@ def job(name: str) -> Job:
     recipe, _, model = name.rpartition("/")
     network, shared = read_network(model), read_section("train", TrainSpec)
     if recipe == "notebook":
-        return name, network, replace(changed(shared, NOTEBOOK, "notebook"), augment=AugmentSpec())
+        return name, network, changed(shared, NOTEBOOK, "notebook")
     return name, network, changed(shared, network.train, f"models.{model}.train")
 
 
 def ablations(name: str) -> Any:
     """A network with its recipe, and without each ingredient of it."""
     label, network, spec = job(name)
-    augment = spec.augment
+    augment = spec.augment or AugmentSpec()
     yield label, network, spec
-    yield "no augmentation", network, replace(spec, augment=AugmentSpec())
+    yield "no augmentation", network, replace(spec, augment=None)
     yield "no masks", network, replace(spec, augment=replace(augment, time_masks=0, frequency_masks=0))
     yield "no shift", network, replace(spec, augment=replace(augment, shift_s=0.0))
     yield "no stretch, no warp", network, replace(spec, augment=replace(augment, stretch=0.0, warp=0.0))

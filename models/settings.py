@@ -69,7 +69,7 @@ class TrainSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Share of the target that is spread over all words."""
     ema: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """Momentum of the moving average of the weights, which is scored and kept; 0 takes the weights themselves."""
-    augment: AugmentSpec = AugmentSpec()
+    augment: AugmentSpec | None = None
 
 
 class NetworkSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="family"):

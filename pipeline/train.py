@@ -189,7 +189,7 @@ def train_on(folder: Path, network: NetworkSpec, spec: TrainSpec, **options: Any
         scoring_batches(folder / VALIDATION.name, spec.batch_size),
         clips_of_words=np.bincount(store.labels, minlength=len(store.attributes["words"])),
         front_end=front_end_of(store, network, spec),
-        noise=_noise(store) if spec.augment.noise else None,
+        noise=_noise(store) if spec.augment and spec.augment.noise else None,
         **options,
     )
 
@@ -230,7 +230,8 @@ def _fit(
             f"{front_end.empty_bands} of {front_end.n_mels} mel bands of {model} are too narrow to hold a bin of the "
             f"spectrum and tell nothing; lower models.{model}.n_mels or raise features.n_fft"
         )
-    if front_end.decibels is None and (spec.augment.gain_db or spec.augment.noise or spec.augment.warp):
+    augment = spec.augment
+    if augment and front_end.decibels is None and (augment.gain_db or augment.noise or augment.warp):
         say(f"train: {model} hears no spectrum in decibels, so augmentation shifts, stretches and masks only")
     report = Report(model, spec.epochs, Live(str(live), save_dvc_exp=False, dvcyaml=False))
     clips = spec.epochs * (store.clips // spec.batch_size) * spec.batch_size

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.networks.build import build
 from models.networks.front_end import NORMALIZE, FrontEnd, Statistics
-from models.settings import NetworkSpec, TrainSpec
+from models.settings import AugmentSpec, NetworkSpec, TrainSpec
 from models.training.augment import Augment
 from models.training.devices import precision_of
 
@@ -84,7 +84,7 @@ class Trainer:
         normalized = self.model.get_layer(NORMALIZE).output
         self._front = keras.Model(self.model.input, normalized)
         self._trunk = keras.Model(normalized, self.model.output)
-        self._augment = Augment(spec.augment, front_end, statistics, self._heard(noise), spec.seed)
+        self._augment = Augment(spec.augment or AugmentSpec(), front_end, statistics, self._heard(noise), spec.seed)
         self._scorer = self.model
         if precision != "float32" or spec.ema:
             self._scorer = build(network, shape, words, **about)

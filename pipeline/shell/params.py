@@ -57,9 +57,10 @@ def _convert(section: dict[str, Any], spec: type[Spec], dotted: str) -> Spec:
     tag = spec.__struct_config__.tag_field
     _refuse_unknown(section, [*spec.__struct_fields__, *([tag] if tag else [])], f"{dotted}.")
     hints = get_type_hints(spec)
-    for name, setting in hints.items():
-        if isinstance(setting, type) and issubclass(setting, Struct):
-            _refuse_unknown(section.get(name), setting.__struct_fields__, f"{dotted}.{name}.")
+    nested = {name: _struct_in(setting) for name, setting in hints.items()}
+    for name, inside in nested.items():
+        if inside:
+            _refuse_unknown(section.get(name), inside.__struct_fields__, f"{dotted}.{name}.")
     try:
         return msgspec.convert(section, spec)
     except ValidationError as error:
@@ -68,9 +69,10 @@ def _convert(section: dict[str, Any], spec: type[Spec], dotted: str) -> Spec:
             raise InputError(f"{PARAMS}, section {dotted}: {error}") from None
         problem, name, inner = found.groups()
         setting, value = hints[name], section[name]
-        if inner:
+        inside = nested[name]
+        if inner and inside:
+            setting, value = get_type_hints(inside)[inner], value[inner]
             dotted, name = f"{dotted}.{name}", inner
-            setting, value = get_type_hints(setting)[inner], value[inner]
         elif isinstance(value, dict) and "`dict`" not in problem and "`object`" not in problem:
             raise InputError(f"{PARAMS}, section {dotted}.{name}: {problem}") from None
         if get_origin(setting) is Literal:
@@ -109,6 +111,14 @@ def refuse_edited_settings(used: Mapping[str, Struct]) -> None:
                     f"{PARAMS} was edited while this ran ({section}.{name}: {old} -> {now[name]}), and DVC would "
                     "record the new settings for this result; run this again"
                 )
+
+
+def _struct_in(setting: Any) -> type[Struct] | None:
+    """The settings that a setting holds, or may hold."""
+    for each in (setting, *get_args(setting)):
+        if isinstance(each, type) and issubclass(each, Struct):
+            return each
+    return None
 
 
 def _refuse_unknown(section: Any, valid: Iterable[str], prefix: str) -> None:

@@ -187,7 +187,7 @@ def test_a_network_changes_what_its_own_recipe_names(project: Project) -> None:
         ({"models.base.train": 3}, "models.base.train is 3; expected `object`, got `int`"),
         ({"train.augment": {"noise": 2}}, "train.augment.noise is 2; expected `float` <= 1"),
         ({"train.augment": {"nois": 0.2}}, "unknown setting train.augment.nois; did you mean train.augment.noise?"),
-        ({"train.augment": "much"}, "train.augment is 'much'; expected `object`, got `str`"),
+        ({"train.augment": "much"}, "train.augment is 'much'; expected `object | null`, got `str`"),
         (
             {"train.augment": {"noise_snr_db": [20, 5]}},
             "noise_snr_db is 20 to 5; expected -100 to 100, the smaller one",
