@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--features", type=Path, default=Path("data/features"), help="folder of the feature stores")
     parser.add_argument("--results", type=Path, default=Path("accuracy.jsonl"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="other than in params.yaml; the notebook's recipe keeps its ten")
     parser.add_argument("--ablate", metavar="NETWORK", help="train it as it is, and without each ingredient")
     options = parser.parse_args()
     if options.ablate:
@@ -60,6 +61,8 @@ def main() -> None:
         f"{'':22} {'parameters':>10} {'mult-adds':>9} {'accuracy':>14} {'min':>5} {'clips/s':>8} {'wait':>6} {'ms':>5}"
     )
     for label, network, spec in jobs:
+        if options.epochs and not label.startswith("notebook/"):
+            spec = replace(spec, epochs=options.epochs)
         rows = [measure(options, network, replace(spec, seed=seed)) for seed in range(options.seeds)]
         print(line(label, rows), flush=True)
 

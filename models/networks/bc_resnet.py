@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
+from models.networks.blocks import convolved, normalised, rectified
 from models.settings import NetworkSpec, Precision
 
 if TYPE_CHECKING:
@@ -40,14 +41,13 @@ def layers_of(spec: BcResNetSpec, x: "keras.KerasTensor", precision: Precision) 
     def wide(channels: int) -> int:
         return round(channels * spec.width)
 
-    x = layers.Conv2D(wide(16), 5, strides=(2, 1), padding="same", use_bias=False)(x)
-    x = layers.ReLU()(_normalised(x))
+    x = rectified(convolved(x, wide(16), 5, strides=(2, 1)))
     for channels, blocks, stride, dilation in STAGES:
         for block in range(blocks):
             x = _block(x, wide(channels), stride if block == 0 else 1, dilation, spec.dropout, widens=block == 0)
     x = layers.DepthwiseConv2D(5, padding="same", use_bias=False)(x)
     x = layers.AveragePooling2D((x.shape[1], 1))(x)
-    x = layers.ReLU()(_normalised(layers.Conv2D(wide(32), 1, use_bias=False)(x)))
+    x = rectified(convolved(x, wide(32), 1))
     return layers.GlobalAveragePooling2D()(x)
 
 
@@ -58,23 +58,17 @@ def _block(
 
     shortcut = x
     if widens:
-        x = layers.ReLU()(_normalised(layers.Conv2D(channels, 1, use_bias=False)(x)))
+        x = rectified(convolved(x, channels, 1))
     if stride > 1:  # in frequency alone, which TensorFlow's depthwise convolution cannot do
         x = layers.AveragePooling2D((stride, 1))(x)
     x = layers.DepthwiseConv2D((3, 1), padding="same", use_bias=False)(x)
     x = frequency_wise = _sub_bands_normalised(x)
     x = layers.AveragePooling2D((x.shape[1], 1))(x)
     x = layers.DepthwiseConv2D((1, 3), dilation_rate=(1, dilation), padding="same", use_bias=False)(x)
-    x = layers.Activation("silu")(_normalised(x))
-    x = layers.SpatialDropout2D(dropout)(layers.Conv2D(channels, 1, use_bias=False)(x))
+    x = layers.Activation("silu")(normalised(x))
+    x = layers.SpatialDropout2D(dropout)(convolved(x, channels, 1))
     together = [x, frequency_wise] if widens else [x, frequency_wise, shortcut]
     return layers.ReLU()(layers.Add()(together))
-
-
-def _normalised(x: "keras.KerasTensor") -> "keras.KerasTensor":
-    from keras import layers
-
-    return layers.BatchNormalization(momentum=0.9)(x)
 
 
 def _sub_bands_normalised(x: "keras.KerasTensor") -> "keras.KerasTensor":
@@ -83,9 +77,9 @@ def _sub_bands_normalised(x: "keras.KerasTensor") -> "keras.KerasTensor":
 
     _, frequencies, frames, channels = x.shape
     if frequencies % SUB_BANDS:
-        return _normalised(x)
+        return normalised(x)
     split = layers.Reshape((SUB_BANDS, frequencies // SUB_BANDS, frames, channels))(x)
     split = layers.Permute((2, 3, 1, 4))(split)
-    split = _normalised(layers.Reshape((frequencies // SUB_BANDS, frames, SUB_BANDS * channels))(split))
+    split = normalised(layers.Reshape((frequencies // SUB_BANDS, frames, SUB_BANDS * channels))(split))
     split = layers.Reshape((frequencies // SUB_BANDS, frames, SUB_BANDS, channels))(split)
     return layers.Reshape((frequencies, frames, channels))(layers.Permute((3, 1, 2, 4))(split))

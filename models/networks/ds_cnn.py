@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
+from models.networks.blocks import convolved, rectified
 from models.settings import NetworkSpec, Precision
 
 if TYPE_CHECKING:
@@ -33,11 +34,8 @@ def layers_of(spec: DsCnnSpec, x: "keras.KerasTensor", precision: Precision) -> 
     """
     from keras import layers
 
-    def rectified(x: "keras.KerasTensor") -> "keras.KerasTensor":
-        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-
-    x = rectified(layers.Conv2D(spec.channels, (8, 20), strides=4, padding="same", use_bias=False)(x))
+    x = rectified(convolved(x, spec.channels, (8, 20), strides=4))
     for _ in range(spec.blocks):
         x = rectified(layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x))
-        x = rectified(layers.Conv2D(spec.channels, 1, use_bias=False)(x))
+        x = rectified(convolved(x, spec.channels, 1))
     return layers.Dropout(spec.dropout)(layers.GlobalAveragePooling2D()(x))

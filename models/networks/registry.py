@@ -34,16 +34,23 @@ class Family:
     code: tuple[str, ...]
 
 
+BLOCKS = "models.networks.blocks"
 FAMILIES = {
     "cnn": Family(
         cnn.CnnSpec, cnn.layers_of, cnn.SMALLEST_SIDE, True, ("models.networks.cnn", "models.networks.convolution")
     ),
     "residual": Family(
-        residual.ResidualSpec, residual.layers_of, residual.SMALLEST_SIDE, False, ("models.networks.residual",)
+        residual.ResidualSpec, residual.layers_of, residual.SMALLEST_SIDE, False, ("models.networks.residual", BLOCKS)
     ),
-    "ds_cnn": Family(ds_cnn.DsCnnSpec, ds_cnn.layers_of, ds_cnn.SMALLEST_SIDE, False, ("models.networks.ds_cnn",)),
+    "ds_cnn": Family(
+        ds_cnn.DsCnnSpec, ds_cnn.layers_of, ds_cnn.SMALLEST_SIDE, False, ("models.networks.ds_cnn", BLOCKS)
+    ),
     "bc_resnet": Family(
-        bc_resnet.BcResNetSpec, bc_resnet.layers_of, bc_resnet.SMALLEST_SIDE, False, ("models.networks.bc_resnet",)
+        bc_resnet.BcResNetSpec,
+        bc_resnet.layers_of,
+        bc_resnet.SMALLEST_SIDE,
+        False,
+        ("models.networks.bc_resnet", BLOCKS),
     ),
 }
 DEFAULT_FAMILY = "cnn"

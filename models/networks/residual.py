@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
+from models.networks.blocks import convolved, normalised, rectified
 from models.settings import NetworkSpec, Precision
 
 if TYPE_CHECKING:
@@ -43,35 +44,19 @@ def layers_of(spec: ResidualSpec, x: "keras.KerasTensor", precision: Precision) 
     from keras import layers
 
     first, second, third, last = spec.channels
-    x = _convolution(x, first, 5, strides=2)
+    x = rectified(convolved(x, first, 5, strides=2))
     for channels in (second, third):
-        shortcut = _normalised(layers.Conv2D(channels, 1, strides=2, use_bias=False)(x))
-        x = _convolution(x, channels, 3, strides=2)
-        x = _normalised(layers.Conv2D(channels, 3, padding="same", use_bias=False)(x))
-        x = layers.ReLU()(layers.Add()([_excited(x), shortcut]))
+        shortcut = normalised(convolved(x, channels, 1, strides=2))
+        x = rectified(convolved(x, channels, 3, strides=2))
+        x = _excited(normalised(convolved(x, channels, 3)))
+        x = layers.ReLU()(layers.Add()([x, shortcut]))
     _, frequencies, frames, channels = x.shape
     x = layers.Reshape((1, frames, frequencies * channels))(layers.Permute((2, 1, 3))(x))
-    x = _convolution(x, last, 1)
-    shortcut = x
-    x = _convolution(x, last, (1, LONG))
-    x = _normalised(layers.Conv2D(last, (1, LONG), padding="same", use_bias=False)(x))
+    x = shortcut = rectified(convolved(x, last, 1))
+    x = rectified(convolved(x, last, (1, LONG)))
+    x = normalised(convolved(x, last, (1, LONG)))
     x = layers.ReLU()(layers.Add()([x, shortcut]))
     return layers.Dropout(spec.dropout)(layers.GlobalAveragePooling2D()(x))
-
-
-def _convolution(
-    x: "keras.KerasTensor", channels: int, kernel: int | tuple[int, int], strides: int = 1
-) -> "keras.KerasTensor":
-    from keras import layers
-
-    x = layers.Conv2D(channels, kernel, strides=strides, padding="same", use_bias=False)(x)
-    return layers.ReLU()(_normalised(x))
-
-
-def _normalised(x: "keras.KerasTensor") -> "keras.KerasTensor":
-    from keras import layers
-
-    return layers.BatchNormalization(momentum=0.9)(x)
 
 
 def _excited(x: "keras.KerasTensor") -> "keras.KerasTensor":
