@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from conftest import Project
+from conftest import ROOT, Project
 from ruamel.yaml import YAML
 
 SMALL = {"family": "residual", "front_end": "mel", "n_mels": 20, "channels": [4, 4, 4, 8]}
@@ -57,3 +57,14 @@ def test_what_cannot_be_tried_is_one_sentence(project: Project) -> None:
     ):
         done = project.run(*SEEDS, name)
         assert (done.code, done.out, done.err) == (2, "", said)
+
+
+def test_the_benchmark_of_accuracy_runs_and_trains_nothing_twice(project: Project) -> None:
+    """After the test above, which made the features."""
+    benchmark = (sys.executable, str(ROOT / "benchmarks/accuracy.py"), "small", "--seeds", "1", "--results", "r.jsonl")
+    first = project.run(*benchmark, env={"PYTHONPATH": str(project.folder)})
+    assert first.code == 0, first.err
+    assert first.out.splitlines()[-1].startswith("small ")
+    kept = (project.folder / "r.jsonl").read_text()
+    assert project.run(*benchmark, env={"PYTHONPATH": str(project.folder)}).out == first.out
+    assert (project.folder / "r.jsonl").read_text() == kept
