@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from models.networks import bc_resnet, cnn, ds_cnn, residual
+from models.networks import cnn, ds_cnn, residual
 from models.settings import NetworkSpec, Precision
 
 
@@ -44,13 +44,6 @@ FAMILIES = {
     ),
     "ds_cnn": Family(
         ds_cnn.DsCnnSpec, ds_cnn.layers_of, ds_cnn.SMALLEST_SIDE, False, ("models.networks.ds_cnn", BLOCKS)
-    ),
-    "bc_resnet": Family(
-        bc_resnet.BcResNetSpec,
-        bc_resnet.layers_of,
-        bc_resnet.SMALLEST_SIDE,
-        False,
-        ("models.networks.bc_resnet", BLOCKS),
     ),
 }
 DEFAULT_FAMILY = "cnn"

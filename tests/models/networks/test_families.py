@@ -21,7 +21,6 @@ SETTINGS = {
     "cnn": {"skip_connections": True, "dropout": 0.3, "dense_units": 16, "dimensions": 1, "front_end": "pcen"},
     "residual": {"channels": [4, 6, 8, 12], "front_end": "mel"},
     "ds_cnn": {"channels": 8, "front_end": "mel"},
-    "bc_resnet": {"front_end": "mel"},
 }
 SPEC = FeatureSpec(kind="magnitude", n_fft=256, hop_length=128, window="hann")
 ABOUT = Description(

@@ -14,7 +14,6 @@ import pytest
 import tensorflow as tf
 
 from models.history import Epoch, best_of
-from models.networks.bc_resnet import BcResNetSpec
 from models.networks.build import build
 from models.networks.cnn import CnnSpec
 from models.networks.ds_cnn import DsCnnSpec
@@ -207,8 +206,7 @@ NETWORKS = {
     "base": NETWORK,
     "conv1d": CnnSpec(skip_connections=True, dropout=0.1, dense_units=16, dimensions=1),
     "res": ResidualSpec(channels=(4, 6, 8, 10), dropout=0.1),
-    "ds_cnn": DsCnnSpec(channels=6, blocks=2),
-    "bc_resnet": BcResNetSpec(front_end="mel", n_mels=20),
+    "ds_cnn": DsCnnSpec(channels=6, blocks=2, front_end="mel", n_mels=20),
 }
 
 
@@ -242,9 +240,8 @@ def test_every_network_resumes_in_mid_epoch_with_augmentation(name: str, tmp_pat
 
     whole = trained()
     checkpoint = Checkpoint(tmp_path / "c", "k", every_s=0)
-    for until in (4 * 32, 8 * 32):  # of six batches an epoch: in the first, in the second
-        with pytest.raises(InterruptedTrainingError):
-            trained(checkpoint, until)
+    with pytest.raises(InterruptedTrainingError):
+        trained(checkpoint, 8 * 32)  # of six batches an epoch
     resumed = trained(checkpoint)
     assert resumed.history == whole.history
     for one, same in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
@@ -297,8 +294,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) ->
     uninterrupted.start()
     uninterrupted.join()
     rng = np.random.default_rng(0)
-    kills = sorted(rng.choice(np.arange(1, 30), 2, replace=False).tolist())
-    for until in [*kills, math.inf]:
+    for until in (int(rng.integers(7, 12)), math.inf):
         process = spawn.Process(target=train_to, args=(killed,))
         process.start()
         steps = killed / "steps"
@@ -308,7 +304,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) ->
             os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
     restarts = [int(line) // 32 for line in steps.read_text().split() if int(line) > 32]
-    assert len(restarts) == 2
+    assert len(restarts) == 1
     assert any(step % 6 for step in restarts), "no kill struck in mid-epoch"
     assert (killed / "history").read_text() == (whole / "history").read_text()
     with np.load(killed / "weights.npz") as one, np.load(whole / "weights.npz") as other:
