@@ -247,7 +247,10 @@ def _fit(
                 on_epoch=report.epoch,
             )
     except TrainingError as error:
-        raise InputError(f"{model} cannot be trained: {error}") from None
+        why = str(error)
+        for name in network.train:  # where the setting is that has to change
+            why = why.replace(f"train.{name}", f"models.{model}.train.{name}")
+        raise InputError(f"{model} cannot be trained: {why}") from None
     except tf.errors.ResourceExhaustedError:
         raise InputError(
             f"{model} cannot be trained: the GPU's memory is full; choose a smaller train.batch_size"

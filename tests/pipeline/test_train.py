@@ -216,13 +216,17 @@ def test_what_augmentation_cannot_do_is_said(project: Project) -> None:
 
 def test_a_batch_larger_than_the_training_set_is_refused(project: Project) -> None:
     clips = FeatureStore.open(project.folder / "data/features/train.zarr").clips
-    project.set(**{"train.batch_size": clips + 1})
-    done = project.stage("train", "base")
-    assert done.code == 2
-    assert done.err == (
-        f"error: base cannot be trained: train.batch_size is {clips + 1}; expected at most the training set's {clips} "
-        "clips, so lower it\n"
-    )
+    for settings, name in (
+        ({"train.batch_size": clips + 1}, "train.batch_size"),
+        ({"models.base.train": {"batch_size": clips + 1}}, "models.base.train.batch_size"),
+    ):
+        project.set(**settings)
+        done = project.stage("train", "base")
+        assert done.code == 2
+        assert done.err == (
+            f"error: base cannot be trained: {name} is {clips + 1}; expected at most the training set's {clips} "
+            "clips, so lower it\n"
+        )
     assert not (project.folder / "artifacts/base/model.keras").exists()
 
 
