@@ -60,7 +60,7 @@ NOISE = "silence"
 NOISE_CLIPS = 256
 """Most clips of noise that are held in memory."""
 STARVED = 0.05
-"""Share of an epoch spent waiting for data above which a warning is printed."""
+"""Share of a training spent waiting for data above which a warning is printed."""
 
 
 def main(
@@ -255,18 +255,22 @@ def _fit(
         raise InputError(
             f"{model} cannot be trained: the GPU's memory is full; choose a smaller train.batch_size"
         ) from None
-    report.live.end()
+    report.end()
     trained.model.save(trained_file)
     write_history(history_file, trained.history)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Report:
     """Reports a training while it runs: lines for a person, DVCLive's files for plots."""
 
     model: str
     epochs: int
     live: "Live"
+    seconds: float = 0.0
+    """Of all steps so far."""
+    waited_s: float = 0.0
+    """Of these, waiting for data."""
 
     def resume(self, before: list[Epoch], batches: int) -> None:
         """Report what a checkpoint holds."""
@@ -278,16 +282,22 @@ class Report:
     def epoch(self, epoch: Epoch, seconds: float, data_wait_s: float) -> None:
         """Report a finished epoch."""
         self._plot(epoch)
+        self.seconds += seconds
+        self.waited_s += data_wait_s
         data_wait = data_wait_s / seconds if seconds else 0.0
         say(
             f"train: {self.model} {epoch.epoch}/{self.epochs}  loss {epoch.loss:.3f} val {epoch.val_loss:.3f}  "
             f"acc {epoch.accuracy:.3f} val {epoch.val_accuracy:.3f}  "
             f"{seconds:.0f} s, {data_wait:.1%} waiting for data"
         )
-        if data_wait > STARVED:
+
+    def end(self) -> None:
+        """Report the whole."""
+        self.live.end()
+        if self.waited_s > STARVED * self.seconds:
             warn(
-                f"{self.model} waited for data {data_wait:.0%} of that epoch; a faster disk, more memory for the page "
-                "cache, store.dtype: float16 or store.codec: none would feed it faster"
+                f"{self.model} waited for data {self.waited_s / self.seconds:.0%} of the time; a faster disk, more "
+                "memory for the page cache, store.dtype: float16 or store.codec: none would feed it faster"
             )
 
     def _plot(self, epoch: Epoch) -> None:
