@@ -4,7 +4,6 @@ A finished training is kept under everything that decided it. A run whose traini
 loading TensorFlow.
 """
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from features.errors import InputError
 from features.store.publish import publish, remove
 from features.store.reader import FeatureStore
-from models.history import Epoch, best_of, read_history, write_history
+from models.history import best_of, read_history, write_history
 from models.networks.front_end import FrontEnd
 from models.networks.registry import DEFAULT_FAMILY, FAMILIES, family_of
 from models.networks.transform import Transform
@@ -29,11 +28,10 @@ from pipeline.shell.options import parse_size
 from pipeline.shell.params import changed, read_section, read_variant, refuse_edited_settings
 from pipeline.shell.progress import progress
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
-from pipeline.shell.stage import counted, refuse_edited_code, run, say, warn, warn_waiting
+from pipeline.shell.stage import refuse_edited_code, run, say, warn, warn_waiting
+from pipeline.shell.training import Report
 
 if TYPE_CHECKING:
-    from dvclive.live import Live
-
     from models.training.loop import Trained
 
 FEATURES = Path("data/features")
@@ -59,8 +57,6 @@ NOISE = "silence"
 """The word whose clips augmentation adds to others."""
 NOISE_CLIPS = 256
 """Most clips of noise that are held in memory."""
-STARVED = 0.05
-"""Share of a training spent waiting for data above which a warning is printed."""
 
 
 def main(
@@ -258,54 +254,6 @@ def _fit(
     report.end()
     trained.model.save(trained_file)
     write_history(history_file, trained.history)
-
-
-@dataclass
-class Report:
-    """Reports a training while it runs: lines for a person, DVCLive's files for plots."""
-
-    model: str
-    epochs: int
-    live: "Live"
-    seconds: float = 0.0
-    """Of all steps so far."""
-    waited_s: float = 0.0
-    """Of these, waiting for data."""
-
-    def resume(self, before: list[Epoch], batches: int) -> None:
-        """Report what a checkpoint holds."""
-        done = f"{counted(len(before), 'epoch')} and {counted(batches, 'batch', 'batches')}"
-        say(f"train: {self.model} goes on from a checkpoint after {done}")
-        for epoch in before:
-            self._plot(epoch)
-
-    def epoch(self, epoch: Epoch, seconds: float, data_wait_s: float) -> None:
-        """Report a finished epoch."""
-        self._plot(epoch)
-        self.seconds += seconds
-        self.waited_s += data_wait_s
-        data_wait = data_wait_s / seconds if seconds else 0.0
-        say(
-            f"train: {self.model} {epoch.epoch}/{self.epochs}  loss {epoch.loss:.3f} val {epoch.val_loss:.3f}  "
-            f"acc {epoch.accuracy:.3f} val {epoch.val_accuracy:.3f}  "
-            f"{seconds:.0f} s, {data_wait:.1%} waiting for data"
-        )
-
-    def end(self) -> None:
-        """Report the whole."""
-        self.live.end()
-        if self.waited_s > STARVED * self.seconds:
-            warn(
-                f"{self.model} waited for data {self.waited_s / self.seconds:.0%} of the time; a faster disk, more "
-                "memory for the page cache, store.dtype: float16 or store.codec: none would feed it faster"
-            )
-
-    def _plot(self, epoch: Epoch) -> None:
-        self.live.step = epoch.epoch
-        for name, value in asdict(epoch).items():
-            if name != "epoch":
-                self.live.log_metric(f"val/{name[4:]}" if name.startswith("val_") else f"train/{name}", value)
-        self.live.next_step()
 
 
 if __name__ == "__main__":

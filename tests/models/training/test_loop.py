@@ -248,6 +248,16 @@ def test_every_network_resumes_in_mid_epoch_with_augmentation(name: str, tmp_pat
         np.testing.assert_array_equal(one, same)
 
 
+def test_clips_are_varied_anew_each_time_they_are_heard() -> None:
+    """One batch, again and again, by a network that does not learn."""
+    once = tf.data.Dataset.from_tensor_slices(tones(32, 0)).batch(32).repeat()
+    network = ResidualSpec(channels=(4, 6, 8, 10))
+    for augment, different in ((None, 1), ({"gain_db": 6.0, "shift_s": 0.2}, 4)):
+        settings = spec(learning_rate=1e-30, schedule="constant", epochs=4, augment=augment)
+        trained = fit(network, settings, once.skip, batches(50, 1), clips_of_words=np.array([32, 0, 0]))
+        assert len({round(epoch.loss, 5) for epoch in trained.history}) == different
+
+
 def test_the_moving_average_is_what_is_scored_and_kept() -> None:
     constant = {"schedule": "constant", "epochs": 2}
     plain, averaged = run(constant), run({**constant, "ema": 0.9})
