@@ -158,11 +158,11 @@ def train(
             numbers = {"step": step, "loss": loss, "correct": correct, "history": epochs}
             checkpoint.save(numbers, [np.asarray(variable) for variable in trainer.variables], best_weights)
 
-    while not _is_over(history, spec):
-        batches = trainer.batches(training(len(history) * steps + step))
-        seconds = data_wait_s = 0.0
-        last_saved = time.monotonic()
-        try:
+    batches = trainer.batches(training(len(history) * steps + step))
+    try:
+        while not _is_over(history, spec):
+            seconds = data_wait_s = 0.0
+            last_saved = time.monotonic()
             while step < steps:
                 started = time.monotonic()
                 batch = next(batches)
@@ -176,21 +176,21 @@ def train(
                 if checkpoint and step < steps and ended - last_saved >= checkpoint.every_s:
                     save()
                     last_saved = time.monotonic()
-        finally:
-            del batches  # a stream that is still being read can hang the interpreter at exit
-        result = Epoch(
-            len(history) + 1,
-            trainer.learning_rate,
-            loss / steps,
-            correct / (steps * spec.batch_size),
-            *trainer.score(validation),
-        )
-        history = [*history, result]
-        step, loss, correct = 0, 0.0, 0
-        if best_of(history) is result:
-            best_weights = trainer.scored_weights
-        save()
-        on_epoch(result, seconds, data_wait_s)
+            result = Epoch(
+                len(history) + 1,
+                trainer.learning_rate,
+                loss / steps,
+                correct / (steps * spec.batch_size),
+                *trainer.score(validation),
+            )
+            history = [*history, result]
+            step, loss, correct = 0, 0.0, 0
+            if best_of(history) is result:
+                best_weights = trainer.scored_weights
+            save()
+            on_epoch(result, seconds, data_wait_s)
+    finally:
+        del batches  # a stream that is still being read can hang the interpreter at exit
     best, most = best_of(history).val_loss, RUNAWAY * math.log(len(clips_of_words))
     if not best <= most:
         if checkpoint:
