@@ -141,7 +141,8 @@ def _staging(target: Path, waiting: Callable[[Path], None]) -> Iterator[Path]:
     """Make an empty folder beside a target, which one process at a time holds; remove it at the end."""
     folder = target.with_name(f".partial-{target.name}")
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # exist_ok would fail if its owner removes it just then
+            folder.mkdir(parents=True)
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:  # its owner has just removed it

@@ -3,6 +3,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,20 @@ def test_a_second_run_waits_for_the_first(tmp_path: Path) -> None:
             assert (tmp_path / "a").read_text() == "first"
             assert (first.wait(), second.wait()) == (0, 0)
     assert (tmp_path / "a").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_many_runs_at_once_take_turns(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    target.write_text("0")
+
+    def count(_: int) -> None:
+        with publish(target) as (staged,):
+            staged.write_text(str(int(target.read_text()) + 1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(400)))
+    assert target.read_text() == "400"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
