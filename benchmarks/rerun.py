@@ -34,8 +34,9 @@ def make_repository(product: Path, folder: Path, clips: int) -> None:
     for name in ("pipeline", "features", "models", "demo", ".dvc"):
         if (product / name).exists():
             shutil.copytree(product / name, folder / name, ignore=ignore)
-    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
-        shutil.copy(product / name, folder / name)
+    for name in ("dvc.yaml", "params.yaml", "marks.tsv", ".gitignore", ".dvcignore"):
+        if (product / name).exists():
+            shutil.copy(product / name, folder / name)
     set_param(folder, "synthesize", "clips", clips)
     run(folder, "pipeline.synthesize")
     (folder / "data/demo/speech_wav_8000.npz").rename(folder / NPZ)

@@ -20,6 +20,7 @@ from features.fingerprint import Version
 from features.sources.npz import open_source
 from features.spectrogram import FeatureSpec
 from features.split.division import divide_source, write_set
+from features.split.marks import Marks
 from features.split.sets import SETS, SplitSpec
 from features.store.cache import ShardCache, link
 from features.store.layout import FEATURES, StoreSpec
@@ -94,13 +95,16 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
     return changed
 
 
-def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable[[int], None]) -> list[str]:
-    """Make a waveform store, named after its set, again from the npz that it was split from.
+def repair_waveforms(
+    path: Path, npz: Path, marks: Marks, cache: ShardCache, advance: Callable[[int], None]
+) -> list[str]:
+    """Make a waveform store, named after its set, again from the npz and the marks that it was split by.
 
     Parameters
     ----------
     path : Path
     npz : Path
+    marks : dict
     cache : ShardCache
     advance : callable
         Told the number of clips of each block of the npz that was looked at.
@@ -113,7 +117,7 @@ def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable
     Raises
     ------
     InputError
-        If the npz is another one now, or the store is not named after a set.
+        If the npz or the marks are others now, or the store is not named after a set.
     """
     if path.stem not in SETS:
         raise InputError(f"{path} is not named after a set; expected one of {', '.join(SETS)}, so rename it")
@@ -123,10 +127,11 @@ def repair_waveforms(path: Path, npz: Path, cache: ShardCache, advance: Callable
         open_source(npz, samples, made.corpus) as source,
         _replacing(path) as (anew, changed),
     ):
-        division = divide_source(source, made.split, advance)
+        division = divide_source(source, made.split, marks, advance)
         if division.fingerprint_of(path.stem) != made.digest:
             raise InputError(
-                f"{npz} holds other clips than {path} was split from; expected the same, so run dvc repro instead"
+                f"{npz} holds other clips than {path} was split from, or other clips are marked; expected the same, so "
+                "run dvc repro instead"
             )
         write_set(anew, path.stem, source, division, cache, workers=1)
     return changed

@@ -196,7 +196,7 @@ def copy_product(folder: Path) -> Project:
     """Copy what the pipeline runs on, with small settings."""
     for name in ("pipeline", "features", "models", "demo"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "dvc.lock"))
-    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+    for name in ("dvc.yaml", "params.yaml", "marks.tsv", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     params = YAML(typ="safe").load(folder / "params.yaml")
     YAML(typ="safe").dump({**params, **SMALL_PARAMS}, folder / "params.yaml")

@@ -1,7 +1,7 @@
-"""Dividing an npz: one scan of every clip, then the rows of each set, then a waveform store of each set."""
+"""Dividing an npz: one scan of every clip, the rows of each set, those left out, then a waveform store of each set."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -17,6 +17,7 @@ from features.errors import InputError
 from features.fingerprint import settings_hash, shard_key, waveform_version
 from features.sources.npz import Source
 from features.sources.npz_columns import listed
+from features.split.marks import Marks, find_marked
 from features.split.near import fingerprints, near_pairs
 from features.split.sets import SETS, SplitSpec, divide, join_groups
 from features.store.cache import ShardCache
@@ -27,6 +28,17 @@ BLOCK_CLIPS = 256
 DIGEST_BYTES = 16
 SCALED_PEAK = 4.0
 """Samples in [-1, 1] may overshoot a little after resampling; beyond this they were never scaled to it."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A clip that is in no set because of its mark."""
+
+    row: int
+    set: str
+    """Where it would be."""
+    reason: str
+    """Its mark, one of ``split.leave_out``."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,20 @@ class Division:
     """BLAKE2b of every row's float32 samples, 16 raw bytes (``V16``), shape (clips,)."""
     peaks: NDArray[np.float32]
     """Largest absolute sample of every row, shape (clips,)."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Clips that are in no set, in the order of rows."""
+    unmatched_marks: int = 0
+    """Marks of clips that the npz does not hold, or holds with another word."""
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """Rows of all sets, sorted."""
+        return np.sort(np.concatenate(list(self.rows.values())))
+
+    def lost_labels(self, name: str) -> list[int]:
+        """Labels whose last clip in a set was left out."""
+        lost = {int(self.labels[each.row]) for each in self.left_out if each.set == name}
+        return sorted(lost.difference(self.labels[self.rows[name]].tolist()))
 
     def columns_of(self, name: str) -> ClipColumns:
         """Labels, rows and digests of the clips of a set."""
@@ -57,13 +83,18 @@ class Division:
         return blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).hexdigest()
 
 
-def divide_source(source: Source, spec: SplitSpec, advance: Callable[[int], None] = lambda clips: None) -> Division:
-    """Read every clip once and choose its set; ``advance`` is told the number of clips of each block.
+def divide_source(
+    source: Source, spec: SplitSpec, marks: Marks, advance: Callable[[int], None] = lambda clips: None
+) -> Division:
+    """Read every clip once, choose its set, and leave marked clips out of theirs.
+
+    All clips are divided, so that a mark moves no other clip. ``advance`` is told the number of clips of each block.
 
     Raises
     ------
     InputError
-        If samples are NaN, infinite or not scaled to [-1, 1], or a word has too few clips for every set to get one.
+        If samples are NaN, infinite or not scaled to [-1, 1], a word has too few clips for every set to get one, or all
+        clips of a set are left out.
     """
     digests = np.zeros(source.clips, f"V{DIGEST_BYTES}")
     peaks = np.zeros(source.clips, np.float32)
@@ -87,7 +118,28 @@ def divide_source(source: Source, spec: SplitSpec, advance: Callable[[int], None
         rows = divide(source.labels, groups, source.corpus.words, spec)
     else:
         rows = _published(source, source.sets, groups, digests, spec)
-    return Division(spec, rows, source.labels, groups, digests, peaks)
+    marked = find_marked(marks, digests, source.labels, source.corpus.words)
+    reasons = {row: mark.mark for row, mark in marked.items() if mark.mark in spec.leave_out}
+    rows, left_out = _leave_out(rows, reasons)
+    unmatched = len(marks) - len(set(marked.values()))
+    return Division(spec, rows, source.labels, groups, digests, peaks, left_out, unmatched)
+
+
+def _leave_out(
+    rows: dict[str, NDArray[np.int64]], reasons: Mapping[int, str]
+) -> tuple[dict[str, NDArray[np.int64]], tuple[LeftOut, ...]]:
+    """Take the rows that there are reasons for, in the order of rows, out of their sets."""
+    set_of = {row: name for name, chosen in rows.items() for row in chosen.tolist() if row in reasons}
+    left_out = tuple(LeftOut(row, set_of[row], reason) for row, reason in reasons.items())
+    kept = {name: chosen[~np.isin(chosen, list(reasons))] for name, chosen in rows.items()}
+    for name, chosen in kept.items():
+        if not len(chosen):
+            found = sorted({each.reason for each in left_out if each.set == name})
+            raise InputError(
+                f"all clips of the {name} set are marked as {' or '.join(found)}; expected one that is not, so remove "
+                "some marks or shorten split.leave_out"
+            )
+    return kept, left_out
 
 
 def _published(

@@ -21,6 +21,8 @@ class SplitSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     published: Literal["check", "trust", "ignore"] = "check"
     """What to do with a split that the npz publishes: take it if no speaker and no clip is in two sets; take it in any
     case; or divide anew."""
+    leave_out: tuple[Literal["wrong label", "bad audio"], ...] = ("wrong label", "bad audio")
+    """Marks of clips to leave out of their sets; see :mod:`features.split.marks`."""
 
     def __post_init__(self) -> None:
         if self.test_fraction + self.validation_fraction >= 1:

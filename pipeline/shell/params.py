@@ -14,6 +14,8 @@ from ruamel.yaml.error import YAMLError
 from features.errors import InputError
 
 PARAMS = Path("params.yaml")
+MARKS_FILE = Path("marks.tsv")
+"""Marks of clips, which decide what ``split`` leaves out, as settings do."""
 SECTIONS = ("corpus", "data", "synthesize", "split", "features", "store", "train", "models")
 
 Spec = TypeVar("Spec", bound=Struct)
@@ -76,7 +78,9 @@ def _convert(section: dict[str, Any], spec: type[Spec], dotted: str) -> Spec:
         elif isinstance(value, dict) and "`dict`" not in problem and "`object`" not in problem:
             raise InputError(f"{PARAMS}, section {dotted}.{name}: {problem}") from None
         if get_origin(setting) is Literal:
-            problem = f"expected one of {', '.join(map(repr, get_args(setting)))}"
+            problem = f"expected one of {_choices(setting)}"
+        elif get_origin(setting) is tuple and get_origin(get_args(setting)[0]) is Literal:
+            problem = f"expected a list of none or some of {_choices(get_args(setting)[0])}"
         raise InputError(f"{PARAMS}: {dotted}.{name} is {value!r}; {problem[0].lower()}{problem[1:]}") from None
 
 
@@ -111,6 +115,10 @@ def refuse_edited_settings(used: Mapping[str, Struct]) -> None:
                     f"{PARAMS} was edited while this ran ({section}.{name}: {old} -> {now[name]}), and DVC would "
                     "record the new settings for this result; run this again"
                 )
+
+
+def _choices(setting: Any) -> str:
+    return ", ".join(map(repr, get_args(setting)))
 
 
 def _struct_in(setting: Any) -> type[Struct] | None:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Finished, Project, make_arrays
+from conftest import Finished, Project, contents, make_arrays
 
-from features.store.reader import FeatureStore
+from features.split.marks import Mark, save_mark
+from features.store.reader import FeatureStore, WaveformStore
 
 
 @pytest.fixture
@@ -67,6 +68,25 @@ def test_edited_settings_are_named(split_project: Project) -> None:
     assert not (split_project.folder / "data/features/test.zarr").exists()
     assert split_project.stage("featurize", "test").code == 0
     assert FeatureStore.open(split_project.folder / "data/features/test.zarr").attributes["features"]["n_fft"] == 126
+
+
+def test_edited_marks_are_named(split_project: Project) -> None:
+    """Else the sets of the old marks would be kept as those of the new ones."""
+    marks = split_project.folder / "marks.tsv"
+    clip = WaveformStore.open(split_project.folder / "data/split/test.zarr")
+    before = contents(split_project.folder / "data")
+    with held(split_project.folder / "data/split/test.zarr"):
+        run = split_project.start("python", "-m", "pipeline.split")
+        assert run.stderr
+        assert "waiting" in run.stderr.readline()
+        word = clip.attributes["words"][clip.labels[0]]
+        save_mark(marks, Mark(clip.digests[0].tobytes().hex(), word, int(clip.source_rows[0]), "bad audio"))
+    _, err = run.communicate(timeout=120)
+    assert run.returncode == 2
+    assert "marks.tsv was edited while this ran" in err
+    assert contents(split_project.folder / "data") == before
+    done = split_project.stage("split")
+    assert "left out 1 clip marked in marks.tsv: 1 bad audio" in done.out, done.err
 
 
 def test_settings_of_others_may_be_edited(split_project: Project) -> None:

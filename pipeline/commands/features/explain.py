@@ -14,6 +14,7 @@ from features.plan import Clips, changes, estimate, made_of, missing_shards
 from features.sources.npz import open_source
 from features.spectrogram import FeatureSpec
 from features.split.division import divide_source
+from features.split.marks import read_marks
 from features.split.sets import SETS, SplitSpec
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec, shard_ranges
@@ -22,7 +23,7 @@ from features.store.reader import FeatureStore, WaveformStore, repair_hint
 from features.store.verify import verify
 from pipeline.commands.features.dvc_status import DvcStatus
 from pipeline.shell.options import Folder, shard_cache
-from pipeline.shell.params import DataSpec, read_section
+from pipeline.shell.params import MARKS_FILE, DataSpec, read_section
 from pipeline.shell.progress import progress
 from pipeline.shell.stage import counted, default_workers, say, warn_waiting
 
@@ -72,7 +73,7 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
         open_source(npz, inflated, corpus) as source,
         progress("examining", source.clips) as advance,
     ):
-        division = divide_source(source, spec, advance)
+        division = divide_source(source, spec, read_marks(MARKS_FILE), advance)
     columns = {name: division.columns_of(name) for name in names}
     return {
         name: Clips(
@@ -80,7 +81,7 @@ def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
             digests=columns[name].digests,
             labels=columns[name].labels,
             source_rows=columns[name].source_rows,
-            split=msgspec.to_builtins(spec),
+            split=msgspec.json.decode(msgspec.json.encode(spec)),  # as stores record it, with lists
             samples=corpus.clip_samples,
             sample_rate_hz=corpus.sample_rate_hz,
         )

@@ -9,12 +9,13 @@ import typer
 from features.errors import InputError
 from features.look.location import locate, reachable
 from features.repair import repair_features, repair_waveforms, strays_of
+from features.split.marks import read_marks
 from features.store.layout import FEATURES
 from features.store.reader import array_in, is_elsewhere, repair_hint
 from features.store.verify import Report, size_of, verify
 from pipeline.commands.features.dvc_cache import replace_damaged
 from pipeline.shell.options import Folder, shard_cache
-from pipeline.shell.params import DataSpec, read_section
+from pipeline.shell.params import MARKS_FILE, DataSpec, read_section
 from pipeline.shell.progress import progress
 from pipeline.shell.stage import counted, default_workers, say
 
@@ -86,4 +87,4 @@ def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list
         return repair_features(store, waveforms, cache)
     npz = source or Path(read_section("data", DataSpec).npz)
     with progress("examining", None) as advance:
-        return repair_waveforms(store, npz, cache, advance)
+        return repair_waveforms(store, npz, read_marks(MARKS_FILE), cache, advance)

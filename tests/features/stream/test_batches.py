@@ -149,7 +149,7 @@ def shuffled(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.n
     np.savez(folder / "sorted.npz", wav_vals=waves, label_vals=np.array(WORDS)[words][:, None])
     with scratch(folder / "samples") as samples, open_source(folder / "sorted.npz", samples, Corpus()) as source:
         settings = SplitSpec(test_fraction=0.1, validation_fraction=0.1, seed=0)
-        division = divide_source(source, settings)
+        division = divide_source(source, settings, {})
     labels = division.columns_of("train").labels
     order = Order(len(labels), 32, WINDOW_CHUNKS, seed=0)
     clips = np.concatenate([order.window(number) for number in range(EPOCHS * order.windows)])

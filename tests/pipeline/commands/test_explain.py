@@ -12,9 +12,12 @@ import pytest
 from conftest import Project, make_arrays
 from ruamel.yaml import YAML
 
+from features.split.marks import Mark, save_mark
 from features.split.sets import SETS
+from features.store.reader import WaveformStore
 
 CLIPS = 600
+TRAIN_CLIPS = 480
 SHARDS = {"train": 15, "validation": 2, "test": 2}
 
 
@@ -76,6 +79,15 @@ def relabel(project: Project) -> None:
     project.save_npz(arrays)
 
 
+def mark_clips(project: Project) -> None:
+    """Mark two clips of the train set."""
+    store = WaveformStore.open(project.folder / "data/split/train.zarr")
+    for clip in (3, 4):
+        word = store.attributes["words"][store.labels[clip]]
+        mark = Mark(store.digests[clip].tobytes().hex(), word, int(store.source_rows[clip]), "bad audio")
+        save_mark(project.folder / "marks.tsv", mark)
+
+
 # what changes                                                 | shards computed | what is said to be the reason
 CHANGES: list[tuple[Callable[[Project], object], int | None, str]] = [
     (lambda p: None, 0, ""),
@@ -86,6 +98,8 @@ CHANGES: list[tuple[Callable[[Project], object], int | None, str]] = [
     (lambda p: None, 0, ""),
     (edit_clip, 1, "clips with other samples: 1 (rows 77)"),
     (relabel, None, "clips from other rows of the npz: "),
+    (mark_clips, 15, f"the set has {TRAIN_CLIPS - 2} clips; it had {TRAIN_CLIPS}"),
+    (lambda p: p.set(**{"split.leave_out": []}), 0, "split.leave_out: ['wrong label', 'bad audio'] -> []"),
     (lambda p: p.set(**{"split.seed": 5}), None, "split.seed: 0 -> 5"),
     (
         lambda p: edit_code(p, "# one longer", "# by one longer"),

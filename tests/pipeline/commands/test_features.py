@@ -12,8 +12,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
-from conftest import Finished, Project, make_arrays
+from conftest import Finished, Project, copy_product, make_arrays
 
+from features.split.marks import Mark, remove_mark, save_mark
 from features.store.reader import WaveformStore
 
 TRAIN = "data/features/train.zarr"
@@ -22,8 +23,6 @@ TRAIN = "data/features/train.zarr"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Stores of ten clips a word, read by every test and broken by none."""
-    from conftest import copy_product
-
     project = copy_product(tmp_path_factory.mktemp("project"))
     project.save_npz(make_arrays(10))
     for stage in (["split"], ["featurize", "train"], ["featurize", "test"]):
@@ -70,6 +69,7 @@ def test_what_is_in_a_store(project: Project, store: str, array: str) -> None:
         "test_fraction": 0.1,
         "validation_fraction": 0.1,
         "published": "check",
+        "leave_out": ["wrong label", "bad audio"],
     }
     text = features(project, "inspect", store).out
     assert max(map(len, text.splitlines())) <= 80
@@ -128,6 +128,28 @@ def test_waveforms_are_not_repaired_from_another_npz(project: Project, tmp_path:
     assert done.code == 2
     assert "other.npz holds other clips than data/split/test.zarr was split from" in done.err
     path.write_bytes(good)
+
+
+def test_waveforms_are_repaired_by_the_marks_they_were_split_by(tmp_path: Path) -> None:
+    project = copy_product(tmp_path)
+    project.save_npz(make_arrays(10))
+    assert project.stage("split").code == 0
+    store = WaveformStore.open(project.folder / "data/split/test.zarr")
+    word = store.attributes["words"][store.labels[0]]
+    mark = Mark(store.digests[0].tobytes().hex(), word, int(store.source_rows[0]), "bad audio")
+    save_mark(project.folder / "marks.tsv", mark)
+    assert project.stage("split").code == 0
+    path = project.folder / "data/split/test.zarr/label/c/0"
+    good = path.read_bytes()
+    path.unlink()
+    done = features(project, "verify", "data/split/test.zarr", "--repair")
+    assert done.code == 0, done.err
+    assert path.read_bytes() == good
+    path.unlink()
+    remove_mark(project.folder / "marks.tsv", mark.digest, mark.word)
+    done = features(project, "verify", "data/split/test.zarr", "--repair")
+    assert done.code == 2
+    assert "input.npz holds other clips than data/split/test.zarr was split from, or other clips are marked" in done.err
 
 
 def test_a_store_behind_a_url(project: Project) -> None:

@@ -45,6 +45,19 @@ MISTAKES = [
     ("split.test_fraction", "0.1", "split", "split.test_fraction is '0.1'; expected `float`, got `str`"),
     ("split.test_fraction", 1.5, "split", "split.test_fraction is 1.5; expected `float` < 1.0"),
     ("split.seed", 0.5, "split", "split.seed is 0.5; expected `int`, got `float`"),
+    (
+        "split.leave_out",
+        ["wrong"],
+        "split",
+        r"split.leave_out is \['wrong'\]; expected a list of none or some of 'wrong label', 'bad audio'$",
+    ),
+    (
+        "split.leave_out",
+        "bad audio",
+        "split",
+        "split.leave_out is 'bad audio'; expected a list of none or some of 'wro",
+    ),
+    ("split.leave_out", None, "split", "split.leave_out is None; expected a list of none or some of 'wrong label'"),
     ("split.test_fraction", 0.95, "split", "section split: .* leave an empty train set"),
     ("store.chunk_clips", 100, "store", "shard_clips 256 is not a multiple of chunk_clips 100"),
     ("store.shard_clips", 32 * 10**20, "store", "store.shard_clips is 3200.*; expected `int` <= 1000000000000"),
@@ -74,6 +87,11 @@ def test_a_missing_setting_and_a_missing_section_are_named(params: Path) -> None
         read_section("split", SplitSpec)
     with pytest.raises(InputError, match=r"no section models"):
         read_section("models.base", CnnSpec)
+
+
+def test_settings_that_came_later_may_be_missing(params: Path) -> None:
+    params.write_text("split: {seed: 0, test_fraction: 0.1, validation_fraction: 0.1}")
+    assert read_section("split", SplitSpec).leave_out == ("wrong label", "bad audio")
 
 
 def test_other_sections_are_not_looked_at(params: Path) -> None:
