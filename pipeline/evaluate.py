@@ -4,7 +4,6 @@ A finished evaluation is kept under everything that decided it. A run whose eval
 without loading TensorFlow.
 """
 
-import csv
 import json
 import zipfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from features.errors import InputError
 from features.store.publish import publish
 from features.store.reader import FeatureStore
 from features.store.shard import checksum
+from models.predictions import write_predictions
 from pipeline.shell.options import parse_size
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
 from pipeline.shell.stage import refuse_edited_code, run, say, warn_waiting
@@ -29,6 +29,7 @@ CODE = (
     "models.cost",
     "models.evaluation",
     "models.predict",
+    "models.predictions",
     "models.saved",
     "pipeline.evaluate",
 )
@@ -97,13 +98,7 @@ def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) ->
         "cost": [{**cost, "file_bytes": trained.stat().st_size}],  # a list, as score does
     }
     metrics.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    predicted, confidences = log_probabilities.argmax(axis=1), np.exp(log_probabilities.max(axis=1))
-    columns = (store.source_rows, store.labels, predicted, confidences)
-    with open(table, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["source_row", "actual", "predicted", "confidence"])
-        for row, label, guess, confidence in zip(*columns, strict=True):
-            writer.writerow([row, words[label], words[guess], f"{confidence:.6f}"])
+    write_predictions(table, store.source_rows, store.labels, np.exp(log_probabilities), words)
 
 
 def _not_a_network(trained: Path, why: str) -> InputError:

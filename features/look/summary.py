@@ -7,12 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.look.measures import CLIPPED_SAMPLES, FULL_SCALE
 from features.store.reader import Store, WaveformStore
-
-FULL_SCALE = 0.999
-"""A sample counts as clipped from this absolute value on."""
-CLIPPED_SAMPLES = 8
-"""A clip with this many clipped samples (one millisecond) is suspicious."""
 
 
 @dataclass

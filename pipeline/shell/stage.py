@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from features.errors import InputError
 from features.fingerprint import refuse_edited
+from pipeline.shell.times import keep_time
 
 USAGE = 2
 """Exit code for bad input."""
@@ -53,8 +55,14 @@ def default_workers() -> int:
 
 def run(stage: Callable[..., None]) -> None:
     """Run a stage's function as a command; its parameters become the command's arguments and options."""
-    with errors_as_sentences():
-        typer.run(stage)
+    started = time.monotonic()
+    try:
+        with errors_as_sentences():
+            typer.run(stage)
+    except SystemExit as end:  # as typer ends a command
+        if not end.code:
+            keep_time(" ".join([Path(sys.argv[0]).stem, *sys.argv[1:]]), time.monotonic() - started)
+        raise
 
 
 def refuse_edited_code() -> None:

@@ -2,16 +2,17 @@
 
 import typer
 
-from pipeline.commands.features import cache, diff, explain, inspect, verify
+from pipeline.commands.features import browse, cache, diff, explain, inspect, verify
 from pipeline.shell.stage import errors_as_sentences
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Cached features: look into them, hear them, check them, compare them, and know what will be computed.",
-    epilog="See and hear three clips of a word:\n\nfeatures inspect data/features/train.zarr --word yes --sample 3",
+    epilog="See and hear the clips of a set, in a browser:\n\nfeatures browse data/features/test.zarr",
 )
 app.command("inspect")(inspect.command)
+app.command("browse")(browse.command)
 app.command("verify")(verify.command)
 app.command("explain")(explain.command)
 app.command("diff")(diff.command)

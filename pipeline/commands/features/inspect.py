@@ -2,7 +2,6 @@
 
 import json
 import re
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +15,13 @@ from rich.table import Table
 from features.corpus import word_counts
 from features.errors import InputError
 from features.look.location import locate, reachable
+from features.look.siblings import SPLIT, waveforms_of
 from features.look.summary import summarize
 from features.store.publish import publish, refuse_existing
 from features.store.reader import FeatureStore, Store, WaveformStore, open_store
 from pipeline.shell.progress import progress
 from pipeline.shell.stage import counted, say, warn
 
-SPLIT = Path("data/split")
 LISTED = 5
 """Suspicious clips, or groups of equal clips, that are listed by number."""
 TERMINAL_PICTURES = 3
@@ -70,20 +69,8 @@ def command(
             say(json.dumps(found, indent=2)) if as_json else _print(found)
 
 
-def _waveforms_of(store: Store) -> WaveformStore | None:
-    """The waveforms that features were computed from, if they are in ``split`` beside the features or here."""
-    if isinstance(store, WaveformStore):
-        return store
-    for path in (store.path.absolute().parent.parent / "split" / store.path.name, *sorted(SPLIT.glob("*.zarr"))):
-        with suppress(InputError):
-            found = WaveformStore.open(path)
-            if found.attributes["digest"] == store.attributes["source_digest"]:
-                return found
-    return None
-
-
 def _describe(store: Store) -> dict[str, Any]:
-    waveforms = _waveforms_of(store)
+    waveforms = waveforms_of(store)
     with progress(f"inspecting {store.path.name}", store.clips * (2 if waveforms else 1)) as advance:
         values, suspicious = summarize(store, waveforms, advance)
     stored = sum(checksum.size for checksum in store.manifest.shards)
@@ -191,7 +178,7 @@ def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None
     """Write a picture and the sound of each clip, and one picture of the first few side by side; print where."""
     from features.look import pictures  # matplotlib is slow to import
 
-    folder, waveforms = to or TO, _waveforms_of(store)
+    folder, waveforms = to or TO, waveforms_of(store)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder for pictures and sound, so give another with --to")
     labels, rows, rate_hz = store.labels, store.source_rows, store.attributes["sample_rate_hz"]

@@ -1,0 +1,111 @@
+// Leafing through a store: asks the server for a page of clips, shows them, saves marks.
+
+const page = JSON.parse(document.getElementById("page-data").textContent);
+const form = document.querySelector("form");
+const box = document.getElementById("clips");
+const state = document.getElementById("status");
+let number = 0;
+let asked = 0;
+let sounds = [];
+
+function details(clip) {
+  const measures = clip.loudness_db === undefined ? "" :
+    `; ${clip.loudness_db.toFixed(0)} dB, ${clip.speech_s.toFixed(2)} s of speech, ${clip.silence_s.toFixed(2)} s of silence` +
+    (clip.clipped_samples ? `, ${clip.clipped_samples} clipped samples` : "");
+  return `${clip.set} clip ${clip.number}, row ${clip.row}${measures}`;
+}
+
+function markButtons(clip) {
+  const group = document.createElement("div");
+  group.className = "marks";
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", `Mark ${clip.set} clip ${clip.number}`);
+  for (const mark of page.marks) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = mark;
+    button.setAttribute("aria-pressed", clip.mark === mark);
+    button.addEventListener("click", async () => {
+      const wanted = clip.mark === mark ? "" : mark;
+      const answer = await fetch("mark", {
+        method: "POST",
+        headers: {"Content-Type": "application/json"},
+        body: JSON.stringify({set: clip.set, number: clip.number, mark: wanted}),
+      });
+      if (!answer.ok) {
+        state.textContent = "Not saved: " + await answer.text();
+        return;
+      }
+      clip.mark = wanted;
+      for (const other of group.children) other.setAttribute("aria-pressed", other.textContent === wanted);
+      state.textContent = `Saved in marks.tsv. Clips marked so far: ${(await answer.json()).marks}.`;
+    });
+    group.append(button);
+  }
+  return group;
+}
+
+async function listen(clip, audio) {
+  const answer = await fetch(`sound/${encodeURIComponent(clip.set)}/${clip.number}`);
+  if (!answer.ok) {
+    audio.replaceWith(await answer.text());
+    return;
+  }
+  const address = URL.createObjectURL(await answer.blob());
+  sounds.push(address);
+  audio.src = address;
+}
+
+function tellMeasuring(measured) {
+  const left = page.clips - measured;
+  document.getElementById("measuring").textContent = !page.can_measure
+    ? "The waveforms of some clips are not there: no sound, and no order by loudness."
+    : left ? `${left.toLocaleString("en")} clips are still to be measured; in an order by loudness, speech or silence they come last.` : "";
+  return page.can_measure && left;
+}
+
+async function watchMeasuring() {
+  const answer = await fetch("clips?page=0").catch(() => null);
+  if (!answer || !answer.ok) return;
+  if (tellMeasuring((await answer.json()).measured)) setTimeout(watchMeasuring, 1000);
+  else if (form.order.value !== "number") show();
+}
+
+async function show() {
+  const mine = ++asked;
+  const wanted = new URLSearchParams(new FormData(form));
+  wanted.set("page", number);
+  const answer = await fetch("clips?" + wanted).catch(() => null);
+  if (mine !== asked) return;
+  if (!answer || !answer.ok) {
+    state.textContent = answer ? await answer.text() : "The server does not answer: start features browse again.";
+    return;
+  }
+  const found = await answer.json();
+  sounds.forEach(URL.revokeObjectURL);
+  sounds = [];
+  box.replaceChildren(...found.clips.map((clip) => {
+    const card = makeCard({...clip, details: details(clip), sound: undefined,
+      picture: clip.picture && `picture/${encodeURIComponent(clip.set)}/${clip.number}`}, page);
+    if (clip.sound) {
+      const audio = document.createElement("audio");
+      audio.controls = true;
+      audio.setAttribute("aria-label", `${page.words[clip.label]}, ${clip.set} clip ${clip.number}`);
+      card.append(audio);
+      listen(clip, audio);
+    }
+    card.append(markButtons(clip));
+    return card;
+  }));
+  state.textContent = `${found.total.toLocaleString("en")} clips` + (found.total ? "" : ": choose other filters.");
+  document.getElementById("page").textContent = `page ${found.page + 1} of ${found.pages}`;
+  document.getElementById("back").disabled = number === 0;
+  document.getElementById("next").disabled = number + 1 >= found.pages;
+  tellMeasuring(found.measured);
+}
+
+form.addEventListener("change", () => { number = 0; show(); });
+document.getElementById("back").addEventListener("click", () => { number -= 1; show(); scrollTo(0, 0); });
+document.getElementById("next").addEventListener("click", () => { number += 1; show(); scrollTo(0, 0); });
+show();
+watchMeasuring();
