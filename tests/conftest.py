@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import find_browser
+from playwright.sync_api import Browser, sync_playwright
 from ruamel.yaml import YAML
 
 from features.corpus import WORDS, Corpus
@@ -246,3 +248,13 @@ def in_folder(tmp_path: Path) -> Iterator[Path]:
     os.chdir(tmp_path)
     yield tmp_path
     os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        chromium = playwright.chromium.launch(executable_path=find_browser(), args=flags)
+        yield chromium
+        chromium.close()

@@ -19,11 +19,11 @@ from features.store.reader import FeatureStore, WaveformStore
 
 ALL = {
     "synthesize", "split", "featurize@train", "featurize@validation", "featurize@test", "train@base", "train@skip",
-    "evaluate@base", "evaluate@skip",
+    "evaluate@base", "evaluate@skip", "report",
 }  # fmt: skip
 FEATURIZE = {stage for stage in ALL if stage.startswith("featurize")}
-BASE = {"train@base", "evaluate@base"}
-SKIP = {"train@skip", "evaluate@skip"}
+BASE = {"train@base", "evaluate@base", "report"}
+SKIP = {"train@skip", "evaluate@skip", "report"}
 
 
 def ran(done: Finished) -> set[str]:
@@ -98,6 +98,7 @@ SETTINGS = [
     ("corpus.clip_seconds",      0.5,          ALL),
     ("synthesize.language",      "ko",         ALL),
     ("split.published",          "trust",      AFTER_SPLIT),
+    ("split.leave_out",          ["bad audio"], AFTER_SPLIT),
     ("synthesize.clips",         130,          ALL),
     ("synthesize.seed",          1,            ALL),
     ("split.test_fraction",      0.2,          AFTER_SPLIT),
@@ -258,6 +259,13 @@ def test_an_experiment_compares_itself_with_what_was_there(reproduced: tuple[Pro
     assert set(changed) == {"metrics/skip.json"}
     assert "loss" in changed["metrics/skip.json"]
 
+    page = (project.folder / "reports/index.html").read_text("utf-8")
+    assert "trained</p>" in page, "the report does not name the commit it compares with"
+    was = json.loads(project.run("git", "show", "HEAD:metrics/skip.json").out)["accuracy"]
+    now = json.loads((project.folder / "metrics/skip.json").read_text())["accuracy"]
+    (row,) = re.findall(r"<bdi>skip</bdi></th><td>([0-9.]+) %</td><td>([0-9.]+) %</td><td", page)
+    assert row == (f"{100 * was:.1f}", f"{100 * now:.1f}")
+
     done = project.run("dvc", "plots", "diff", "--json")
     assert done.code == 0, done.err
     plots = json.loads(done.out)["data"]
@@ -274,7 +282,7 @@ def test_a_network_is_added_in_params_yaml_alone(reproduced: tuple[Project, Fini
     project, _ = reproduced
     assert project.run("dvc", "repro").code == 0
     project.set(**{"models.wide": {"family": "cnn", "skip_connections": False, "dropout": 0.1, "dense_units": 24}})
-    assert ran(project.run("dvc", "repro")) == {"train@wide", "evaluate@wide"}
+    assert ran(project.run("dvc", "repro")) == {"train@wide", "evaluate@wide", "report"}
     shown = json.loads(project.run("dvc", "metrics", "show", "--json").out)
     assert "metrics/wide.json" in shown[""]["data"]
     plots = json.loads(project.run("dvc", "plots", "show", "--json").out)["data"]
