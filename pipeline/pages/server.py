@@ -8,6 +8,7 @@ import hmac
 import json
 import re
 import secrets
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +59,11 @@ class Server(ThreadingHTTPServer):
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
         self.stopped = threading.Event()
         self.page = _page(shelf)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over a browser that has turned to another page and hung up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:

@@ -44,9 +44,7 @@ def command(
     try:
         server = Server(shelf, marks, port)
     except OSError as error:
-        raise InputError(
-            f"port {port} cannot be used ({error.strerror}); leave out --port to take a free one"
-        ) from None
+        raise InputError(f"port {port} cannot be used ({error.strerror}); leave out --port for a free one") from None
     measuring = threading.Thread(target=shelf.measure, args=(server.stopped,), daemon=True)
     with server:
         measuring.start()
