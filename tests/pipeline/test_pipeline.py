@@ -309,9 +309,9 @@ def test_a_comment_trains_and_evaluates_nothing_again(reproduced: tuple[Project,
 
 
 def test_the_notebooks_recipe_is_one_setting_away(make_repository: Callable[[], Project]) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    recipe = re.search(r"dvc exp run -S '(train=\{[^']*\})'", readme)
-    assert recipe, "README.md gives no command for the notebook's recipe"
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    recipe = re.search(r"dvc exp run -S '(train=\{[^']*\})'", page)
+    assert recipe, "docs/training.md gives no command for the notebook's recipe"
     project = make_repository()
     done = project.run("dvc", "exp", "run", "-S", recipe[1], "demo/dvc.yaml")
     assert done.code == 0, done.err

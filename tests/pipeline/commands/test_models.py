@@ -320,9 +320,9 @@ def environment(folder: Path, *names: str) -> Path:
 
 
 def examples() -> dict[str, str]:
-    """The README's programs, by the export that they use."""
+    """The programs in docs/using.md, by the export that they use."""
     blocks = re.findall(
-        r"```python\n(# (?:the folder )?(base[.\w]*).*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+        r"```python\n(# (?:the folder )?(base[.\w]*).*?)```", (ROOT / "docs/using.md").read_text(), re.DOTALL
     )
     return {name: program for program, name in blocks}
 
