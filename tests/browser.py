@@ -32,7 +32,7 @@ def open_page(browser: Browser, address: str, home: str) -> Iterator[Page]:
     page.goto(address)
     yield page
     page.close()
-    assert problems == []
+    assert not problems, problems
 
 
 def is_inside(address: str, home: str) -> bool:

@@ -6,7 +6,6 @@ const box = document.getElementById("clips");
 const state = document.getElementById("status");
 let number = 0;
 let asked = 0;
-let sounds = [];
 
 function details(clip) {
   const measures = clip.loudness_db === undefined ? "" :
@@ -46,14 +45,22 @@ function markButtons(clip) {
 }
 
 async function listen(clip, audio) {
-  const answer = await fetch(`sound/${encodeURIComponent(clip.set)}/${clip.number}`);
-  if (!answer.ok) {
-    audio.replaceWith(await answer.text());
+  const answer = await fetch(`sound/${encodeURIComponent(clip.set)}/${clip.number}`).catch(() => null);
+  if (!answer || !answer.ok) {
+    audio.replaceWith(answer ? await answer.text() : "The sound did not arrive.");
     return;
   }
-  const address = URL.createObjectURL(await answer.blob());
-  sounds.push(address);
-  audio.src = address;
+  const sound = await answer.blob();
+  if (audio.isConnected) audio.src = URL.createObjectURL(sound);
+}
+
+function dropSounds() {
+  for (const audio of box.querySelectorAll("audio[src]")) {
+    const address = audio.src;
+    audio.removeAttribute("src");
+    audio.load();  // otherwise it may still be reading what is dropped next
+    URL.revokeObjectURL(address);
+  }
 }
 
 function tellMeasuring(measured) {
@@ -82,8 +89,7 @@ async function show() {
     return;
   }
   const found = await answer.json();
-  sounds.forEach(URL.revokeObjectURL);
-  sounds = [];
+  dropSounds();
   box.replaceChildren(...found.clips.map((clip) => {
     const card = makeCard({...clip, details: details(clip), sound: undefined,
       picture: clip.picture && `picture/${encodeURIComponent(clip.set)}/${clip.number}`}, page);

@@ -301,7 +301,7 @@ def test_a_comment_trains_and_evaluates_nothing_again(reproduced: tuple[Project,
     evaluation = project.folder / "models/evaluation.py"
     evaluation.write_text(f"# A comment.\n{evaluation.read_text()}")
     done = project.run("dvc", "repro")
-    assert ran(done) == BASE | SKIP
+    assert ran(done) == (BASE | SKIP) - {"report"}  # what it reads is the same
     for model in ("base", "skip"):
         assert f"train: {model} was trained with these settings before, best epoch 1 ->" in done.out
         assert f"evaluate: {model} was evaluated before and is right on " in done.out
