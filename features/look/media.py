@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from features.look.pictures import COLOURS, shades
+from features.look.shades import COLOURS, shades
 from features.store.writer import FeatureAxes
 
 QUALITY = 60

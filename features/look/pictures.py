@@ -15,6 +15,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
+from features.look.shades import COLOURS, shades
 from features.store.writer import FeatureAxes
 
 mpl.rcParams["font.family"] = ["DejaVu Sans", "NanumGothic"]
@@ -22,54 +23,12 @@ mpl.rcParams["font.family"] = ["DejaVu Sans", "NanumGothic"]
 for _folder in getattr(find_spec("koreanize_matplotlib"), "submodule_search_locations", None) or ():
     font_manager.fontManager.addfont(str(Path(_folder, "fonts", "NanumGothic.ttf")))
 
-FACTORS = {"magnitude": 20, "power": 10}
-"""Decibels of a factor of ten."""
-RANGE_DB = 80.0
-"""Bins this much quieter than the loudest bin, or more, are black."""
-COLOURS = "magma"
 SHEET_COLUMNS = 3
 DPI = 110
 TICKS = 6
 """Mel bands whose frequency a picture names."""
 BLOCK_ROWS = 16
 """Height of a clip in a terminal, in characters."""
-
-
-def decibels(features: NDArray[Any], unit: str = "magnitude") -> NDArray[np.float64]:
-    """Features in dB below the loudest bin, clipped at -80; a silent clip is -80 throughout.
-
-    Parameters
-    ----------
-    features : array
-        In any shape.
-    unit : str
-        ``magnitude``, ``power``, or ``dB``.
-
-    Examples
-    --------
-    >>> decibels(np.array([1.0, 0.1, 0.0])).tolist()
-    [0.0, -20.0, -80.0]
-    >>> decibels(np.array([-10.0, -30.0, -100.0]), "dB").tolist()
-    [0.0, -20.0, -80.0]
-    """
-    values = np.nan_to_num(np.asarray(features, np.float64), posinf=0.0)
-    if unit == "dB":
-        return np.maximum(values - values.max(), -RANGE_DB)
-    factor = FACTORS[unit]
-    floor = 10 ** (-RANGE_DB / factor)
-    return factor * np.log10(np.maximum(values / max(values.max(), np.finfo(np.float32).tiny), floor))
-
-
-def shades(features: NDArray[Any], unit: str) -> tuple[NDArray[np.float64], float, float, str]:
-    """Values to draw, the lowest and the highest of the colour scale, and what they are.
-
-    Loudness is drawn in dB; other features, such as cepstral coefficients, as they are, from percentile 1 to 99.
-    """
-    if unit == "dB" or unit in FACTORS:
-        return decibels(features, unit), -RANGE_DB, 0.0, "dB relative to the loudest bin"
-    values = np.nan_to_num(np.asarray(features, np.float64), posinf=0.0)
-    low, high = np.percentile(values, [1, 99])
-    return values, float(low), float(max(high, low + np.finfo(np.float32).tiny)), unit
 
 
 def draw_spectrograms(path: Path, features: NDArray[Any], axes: FeatureAxes, unit: str, titles: list[str]) -> None:
