@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from features.look.pictures import blocks, decibels, draw_spectrograms, draw_waveforms, shades, write_wav
+from features.look.pictures import blocks, draw_spectrograms, draw_waveforms, write_wav
 from features.spectrogram import KINDS, FeatureSpec, transform
 from features.store.writer import FeatureAxes
 
@@ -49,11 +49,6 @@ def test_sound_is_what_was_recorded(tmp_path: Path) -> None:
     assert heard[0] > 0.999
 
 
-def test_a_silent_clip_is_dark() -> None:
-    assert (decibels(np.zeros((3, 4))) == -80).all()
-    assert (decibels(np.full((3, 4), np.nan)) == -80).all()
-
-
 def test_the_terminal_shows_it_in_so_many_columns() -> None:
     picture = blocks(transform(tone(3000)[None], SPEC)[0], AXES, "magnitude", columns=64)
     lines = picture.plain.split("\n")
@@ -68,14 +63,6 @@ def test_the_terminal_shows_it_in_so_many_columns() -> None:
     row, column = divmod(brightest.start, 9 + 64 + 1)
     assert row in (3, 4)  # 3000 of 4000 Hz
     assert column > 9 + 30
-
-
-def test_equal_loudness_has_equal_shades_in_every_unit() -> None:
-    magnitude = np.random.default_rng(0).uniform(1e-3, 50, (20, 30))
-    drawn = shades(magnitude, "magnitude")
-    for unit, values in (("power", magnitude**2), ("dB", 20 * np.log10(magnitude))):
-        np.testing.assert_allclose(shades(values, unit)[0], drawn[0], atol=1e-9)
-        assert shades(values, unit)[1:] == drawn[1:] == (-80.0, 0.0, "dB relative to the loudest bin")
 
 
 @pytest.mark.parametrize("kind", KINDS)
