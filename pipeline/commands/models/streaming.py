@@ -27,7 +27,7 @@ from pipeline.shell.stage import say, warn, warn_waiting
 
 LONGEST_H = 24
 CURVES = Path("streaming")
-"""Folder of a table for each network, for dvc plots: see the README."""
+"""Folder of a table for each network, for dvc plots: see docs/using.md."""
 SPEECH_DB = 20.0
 """Sound less than this below the loudest of a clip counts as speech, for the end of a word."""
 
