@@ -31,7 +31,7 @@ TRANSFORMS = ("features/spectrogram.py", "features/transform.py")
 def make_repository(product: Path, folder: Path, clips: int) -> None:
     """A copy of a product under git and DVC, and a user's npz."""
     ignore = shutil.ignore_patterns("__pycache__", "cache", "tmp", "*.local", "dvc.lock")
-    for name in ("pipeline", "features", "models", "demo", ".dvc"):
+    for name in ("pipeline", "features", "models", ".dvc"):
         if (product / name).exists():
             shutil.copytree(product / name, folder / name, ignore=ignore)
     for name in ("dvc.yaml", "params.yaml", "marks.tsv", ".gitignore", ".dvcignore"):
@@ -43,7 +43,6 @@ def make_repository(product: Path, folder: Path, clips: int) -> None:
     set_param(folder, "data", "npz", NPZ)
     for command in ("init -q", "config user.email benchmark@example.org", "config user.name benchmark"):
         subprocess.run(["git", *command.split()], cwd=folder, check=True)
-    (folder / ".git/info/exclude").write_text(f"/{NPZ}\n")
     subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
     subprocess.run(["git", "commit", "-q", "-m", "start"], cwd=folder, check=True)
 

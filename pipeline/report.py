@@ -34,6 +34,7 @@ from pipeline.pages.render import render
 from pipeline.pages.runs import Before, Run, read_before, read_run
 from pipeline.shell.params import PARAMS, DataSpec, read_section
 from pipeline.shell.progress import progress
+from pipeline.shell.source import find_npz
 from pipeline.shell.stage import counted, refuse_edited_code, run, say, warn_waiting
 from pipeline.shell.times import read_time
 
@@ -49,14 +50,14 @@ LIBRARIES = ("tensorflow", "keras", "numpy", "librosa", "ducc0", "zarr", "dask",
 
 def main() -> None:
     """Write reports/index.html from metrics, predictions, histories and the stores; it opens from disk."""
-    npz = read_section("data", DataSpec).npz
+    npz = find_npz(read_section("data", DataSpec))
     networks = list(YAML(typ="safe").load(PARAMS)["models"])
     test = FeatureStore.open(Path("data/features/test.zarr"))
     waveforms = {name: WaveformStore.open(Path(f"data/split/{name}.zarr")) for name in SETS}
     split = json.loads(SPLIT.read_text(encoding="utf-8"))
     found = {name: read_run(name, test.source_rows) for name in networks}
     runs = [each for each in found.values() if each]
-    before = read_before([each.name for each in runs], npz)
+    before = read_before([each.name for each in runs])
     with publish(PAGE, waiting=warn_waiting) as (staged,):
         quality, galleries = _listen(waveforms)
         galleries["near"] = _near(split, waveforms)
@@ -233,10 +234,10 @@ def _confusion(each: Run) -> list[list[int]]:
     return [list(map(int, row)) for row in table]
 
 
-def _facts(npz: str, test: FeatureStore) -> list[tuple[str, str]]:
+def _facts(npz: Path, test: FeatureStore) -> list[tuple[str, str]]:
     attributes = test.attributes
     return [
-        ("clips", npz),
+        ("clips", str(npz)),
         ("sample rate", f"{attributes['sample_rate_hz']:,} Hz"),
         ("length of a clip", f"{attributes['clip_seconds']:g} s"),
         ("features", " x ".join(map(str, test.shape)) + f", in {attributes['unit']}"),

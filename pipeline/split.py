@@ -28,6 +28,7 @@ from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard
 from pipeline.shell.params import MARKS_FILE, DataSpec, read_section, refuse_edited_settings
 from pipeline.shell.progress import progress
 from pipeline.shell.results import Results, result_key
+from pipeline.shell.source import find_npz
 from pipeline.shell.stage import counted, default_workers, refuse_edited_code, run, say, warn, warn_waiting
 
 FOLDER = Path("data/split")
@@ -53,7 +54,7 @@ def main(
     corpus = read_section("corpus", Corpus)
     marks = read_marks(MARKS_FILE)
     stores = [FOLDER / f"{name}.zarr" for name in SETS]
-    with scratch(FOLDER / "samples", warn_waiting) as inflated, open_source(Path(data.npz), inflated, corpus) as source:
+    with scratch(FOLDER / "samples", warn_waiting) as inflated, open_source(find_npz(data), inflated, corpus) as source:
         with progress("examining", source.clips) as advance:
             division = divide_source(source, spec, marks, advance)
         for remark in source.warnings:

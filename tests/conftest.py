@@ -196,7 +196,7 @@ class Project:
 
 def copy_product(folder: Path) -> Project:
     """Copy what the pipeline runs on, with small settings."""
-    for name in ("pipeline", "features", "models", "demo"):
+    for name in ("pipeline", "features", "models"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "dvc.lock"))
     for name in ("dvc.yaml", "params.yaml", "marks.tsv", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)

@@ -160,7 +160,7 @@ def open_source(path: Path, inflated: Path, corpus: Corpus) -> Iterator[Source]:
     InputError
         If the file is missing, not a zip, cut short or damaged, or does not hold what is described above.
     """
-    _check_is_npz(path)
+    check_is_npz(path)
     with ExitStack() as stack:
         with _damage_as_input_error(path):
             file = stack.enter_context(open(path, "rb"))
@@ -196,7 +196,8 @@ def _to_float32(raw: NDArray[Any]) -> NDArray[np.float32]:
     return clips / np.float32(32768) if raw.dtype.kind == "i" else clips
 
 
-def _check_is_npz(path: Path) -> None:
+def check_is_npz(path: Path) -> None:
+    """Raise :class:`InputError` if a path is not a zip file."""
     if path.is_file():
         with open(path, "rb") as file:
             if file.read(4) == b"PK\x03\x04":

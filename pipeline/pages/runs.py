@@ -18,6 +18,8 @@ from models.predictions import Predictions, parse_predictions, read_predictions
 METRICS = "metrics/{}.json"
 PREDICTIONS = "artifacts/{}/predictions.csv"
 HISTORY = "artifacts/{}/history.csv"
+NPZ = "data/.npz"
+"""What ``split`` read, as dvc.lock names it."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,13 @@ class Before:
     """Of each network whose predictions are still in DVC's cache, on the same npz."""
 
 
-def read_before(names: list[str], npz: str) -> Before | str:
+def read_before(names: list[str]) -> Before | str:
     """Read the last committed run; or the reason why there is none to compare with, in words."""
     commit = _git("log", "-1", "--format=%h, %as: %s")
     lock = _git("show", "HEAD:./dvc.lock")
     if commit is None or lock is None:
         return "No run is committed yet. Commit dvc.lock and metrics/ after a run: the next report compares with it."
-    then, now = _hash_of_npz(lock, npz), _hash_of_npz(Path("dvc.lock").read_text(encoding="utf-8"), npz)
+    then, now = _hash_of_npz(lock), _hash_of_npz(Path("dvc.lock").read_text(encoding="utf-8"))
     if then != now:
         return f"The last committed run ({commit.strip()}) used another npz, so its figures are of other clips."
     metrics, predictions = {}, {}
@@ -110,10 +112,10 @@ def _predictions_of_head(name: str) -> Predictions | None:
         return None
 
 
-def _hash_of_npz(lock: str, npz: str) -> str | None:
+def _hash_of_npz(lock: str) -> str | None:
     """Hash of the npz that ``split`` read, by the text of dvc.lock."""
     stages = (YAML(typ="safe").load(lock) or {}).get("stages", {})
-    return next((dep["md5"] for dep in stages.get("split", {}).get("deps", ()) if dep["path"] == npz), None)
+    return next((dep["md5"] for dep in stages.get("split", {}).get("deps", ()) if dep["path"] == NPZ), None)
 
 
 def _git(*arguments: str) -> str | None:

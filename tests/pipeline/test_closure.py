@@ -7,11 +7,7 @@ import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
-STAGES = {
-    name: stage.get("do", stage)
-    for file in ("demo/dvc.yaml", "dvc.yaml")
-    for name, stage in YAML(typ="safe").load(ROOT / file)["stages"].items()
-}
+STAGES = {name: stage.get("do", stage) for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items()}
 PACKAGES = ("pipeline", "features", "models")
 
 

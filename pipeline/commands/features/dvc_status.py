@@ -13,6 +13,8 @@ from ruamel.yaml import YAML
 from features.errors import InputError
 
 LOCK = Path("dvc.lock")
+LINK = "data/.npz"
+"""A link to the npz in use, which no stage makes again."""
 LOST = "not in cache"
 """DVC's words for an output that it cannot restore."""
 
@@ -57,7 +59,7 @@ class DvcStatus:
             return [f"{LOCK} has no record of {stage}"]
         found = [f"{stage}: {change}" for change in self.changes.get(stage, []) if isinstance(change, str)]
         # A changed stage before this one will restore, or make again, what this one read last time.
-        upcoming = [out for changed in self.changes for out in self._recorded(changed, "outs")]
+        upcoming = [out for changed in self.changes for out in self._recorded(changed, "outs") if out[0] != LINK]
         restored = [path for path, md5 in self._recorded(stage, "deps") if (path, md5) in upcoming]
         for path, how in self._changed(stage, "changed deps").items():
             if isinstance(how, dict):

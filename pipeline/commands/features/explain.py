@@ -25,12 +25,11 @@ from pipeline.commands.features.dvc_status import DvcStatus
 from pipeline.shell.options import Folder, shard_cache
 from pipeline.shell.params import MARKS_FILE, DataSpec, read_section
 from pipeline.shell.progress import progress
+from pipeline.shell.source import DEMO, find_npz
 from pipeline.shell.stage import counted, default_workers, say, warn_waiting
 
 START_S = 1.0
 """Time that a featurize stage takes even if every shard is cached."""
-DEMO_STAGE = "demo/dvc.yaml:synthesize"
-"""The stage that makes the demo corpus, as ``dvc status`` names it."""
 
 
 def command(
@@ -61,12 +60,12 @@ def command(
 
 def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
     """Read the clips of each set from its waveform store, or divide the npz in memory if the stores will change."""
-    if DEMO_STAGE in status.changes:
+    npz, spec = find_npz(read_section("data", DataSpec)), read_section("split", SplitSpec)
+    if npz == DEMO and status.reasons("synthesize"):
         raise InputError("the demo corpus has to be made first, so its clips are not known yet; run dvc repro split")
-    if not (status.reasons("split") or status.changed_outs("split")):
+    if not (status.reasons("synthesize") or status.reasons("split") or status.changed_outs("split")):
         with suppress(InputError):
             return {name: _clips_in(WaveformStore.open(Path(f"data/split/{name}.zarr"))) for name in names}
-    npz, spec = Path(read_section("data", DataSpec).npz), read_section("split", SplitSpec)
     corpus = read_section("corpus", Corpus)
     with (
         scratch(Path("data/split/samples"), warn_waiting) as inflated,
@@ -107,7 +106,8 @@ def _explain(
     missing = missing_shards(clips, spec, layout, cache)
     changed = changes(features, clips, spec, layout) if features else []
     reasons = status.reasons(stage)
-    if status.reasons("split") and not (features and made_of(features, clips)):
+    splits = status.reasons("synthesize") or status.reasons("split")
+    if splits and not (features and made_of(features, clips)):
         reasons.append("split will write other clips")
     if reasons:
         seconds, size = estimate(missing, spec, layout, clips)

@@ -17,6 +17,7 @@ from pipeline.commands.features.dvc_cache import replace_damaged
 from pipeline.shell.options import Folder, shard_cache
 from pipeline.shell.params import MARKS_FILE, DataSpec, read_section
 from pipeline.shell.progress import progress
+from pipeline.shell.source import find_npz
 from pipeline.shell.stage import counted, default_workers, say
 
 FAULTY = 1
@@ -85,6 +86,6 @@ def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list
     if array_in(store) == FEATURES:
         waveforms = source or store.absolute().parent.parent / "split" / store.name
         return repair_features(store, waveforms, cache)
-    npz = source or Path(read_section("data", DataSpec).npz)
+    npz = source or find_npz(read_section("data", DataSpec))
     with progress("examining", None) as advance:
         return repair_waveforms(store, npz, read_marks(MARKS_FILE), cache, advance)
