@@ -9,6 +9,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 WIDTH, HEIGHT = 480, 260
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 44
 TICKS = 5
+HEADROOM = 0.08
+"""Share of the height above 100 %, where names are written."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def cost_chart(networks: Sequence[Rated]) -> Chart:
     """Accuracy with its interval over multiply-adds, which have a logarithmic axis."""
     costs = [network.cost for network in networks]
     x = _Axis(min(costs) / 2, max(costs) * 2, LEFT, WIDTH - RIGHT, is_log=True)
-    y = _Axis(max(0.0, min(network.low for network in networks) - 0.02), 1.0, HEIGHT - BOTTOM, TOP)
+    lowest = max(0.0, min(network.low for network in networks) - 0.02)
+    y = _Axis(lowest, 1.0 + HEADROOM * (1 - lowest), HEIGHT - BOTTOM, TOP)
     series = [
         Series(
             network.name,
@@ -106,7 +109,7 @@ def cost_chart(networks: Sequence[Rated]) -> Chart:
         "multiply-adds a clip, in millions",
         "right on the test set",
         [Tick(x.place(value), f"{value / 1e6:g}") for value in decades],
-        _percent_ticks(y),
+        [tick for tick in _percent_ticks(y) if tick.place >= y.place(1.0)],
         series,
     )
 
