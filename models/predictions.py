@@ -79,6 +79,8 @@ def parse_predictions(lines: Iterable[str]) -> Predictions:
         labels.append(number[line[1]])
         predicted.append(number[line[2]])
         probabilities.append([float(share) for share in line[len(COLUMNS) :]])
+        if not 0.5 < sum(probabilities[-1]) < 1.5:  # NaN is neither
+            raise ValueError(f"line {table.line_num} has probabilities that do not add up to 1")
     if not rows:
         raise ValueError("it has no clip")
     return Predictions(np.array(rows), np.array(labels), np.array(predicted), np.array(probabilities), words)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
 
+from features.errors import InputError
 from features.look.measures import measure
 from features.look.media import flac, frequency_ticks, time_ticks, webp
 from features.look.summary import numbered_chunks
@@ -31,8 +31,8 @@ from pipeline.pages.galleries import (
     suspected_labels,
 )
 from pipeline.pages.render import render
-from pipeline.pages.runs import Before, Run, read_before, read_run
-from pipeline.shell.params import PARAMS, DataSpec, read_section
+from pipeline.pages.runs import Before, Run, compare, read_before, read_run
+from pipeline.shell.params import PARAMS, DataSpec, read_networks, read_section
 from pipeline.shell.progress import progress
 from pipeline.shell.source import find_npz
 from pipeline.shell.stage import counted, refuse_edited_code, run, say, warn_waiting
@@ -42,22 +42,23 @@ PAGE = Path("reports/index.html")
 SPLIT = Path("metrics/split.json")
 FEATURES = Path("data/features/{}.zarr")
 WAVEFORMS = Path("data/split/{}.zarr")
-LIMIT_MIB = 15
 MEDIA = 12 * 2**20
-"""Characters that sounds and pictures may take."""
+"""Characters that clips may take."""
+DIGITS = 6
+"""Most characters of a probability."""
 LIBRARIES = ("tensorflow", "keras", "numpy", "librosa", "ducc0", "zarr", "dask", "dvc")
 
 
 def main() -> None:
     """Write reports/index.html from metrics, predictions, histories and the stores; it opens from disk."""
     npz = find_npz(read_section("data", DataSpec))
-    networks = list(YAML(typ="safe").load(PARAMS)["models"])
+    networks = read_networks()
     test = FeatureStore.open(Path("data/features/test.zarr"))
     waveforms = {name: WaveformStore.open(Path(f"data/split/{name}.zarr")) for name in SETS}
-    split = json.loads(SPLIT.read_text(encoding="utf-8"))
-    found = {name: read_run(name, test.source_rows) for name in networks}
+    split = _read_split(test.attributes["words"])
+    found = {name: read_run(name, test) for name in networks}
     runs = [each for each in found.values() if each]
-    before = read_before([each.name for each in runs])
+    before = read_before(runs)
     with publish(PAGE, waiting=warn_waiting) as (staged,):
         quality, galleries = _listen(waveforms)
         galleries["near"] = _near(split, waveforms)
@@ -68,8 +69,9 @@ def main() -> None:
         if runs:
             galleries["labels"] = suspected_labels([each.predictions for each in runs])
         wanted = list(shown_first(galleries))
-        media = _encode(wanted, test, waveforms)
-        best = max(runs, key=lambda each: each.metrics["accuracy"]).name if runs else None
+        numbers = len(runs) * len(test.attributes["words"]) * DIGITS
+        media = _encode(wanted, test, waveforms, numbers)
+        best = max(runs, key=lambda each: each.metrics.accuracy).name if runs else None
         page = render(
             "report.html.j2",
             ("cards.js", "report.js"),
@@ -80,6 +82,8 @@ def main() -> None:
             missing=[name for name, each in found.items() if not each],
             best=best,
             before=before,
+            changes={each.name: compare(each, before) for each in runs} if isinstance(before, Before) else {},
+            shown={name: sum(clip in media for clip in gallery.clips) for name, gallery in galleries.items()},
             cost=_cost_chart(runs) if runs else None,
             learning=_curves(runs),
             best_epochs=[(each, best_of(each.history)) for each in runs],
@@ -93,7 +97,7 @@ def main() -> None:
             settings=PARAMS.read_text(encoding="utf-8"),
             embedded=len(media),
             wanted=len(wanted),
-            limit_mib=LIMIT_MIB,
+            limit_mib=MEDIA // 2**20,
             data=_data(test, waveforms, runs, galleries, media, best),
         )
         staged.write_text(page, encoding="utf-8")
@@ -102,6 +106,23 @@ def main() -> None:
         f"report: {PAGE} shows {counted(len(runs), 'network')} and {counted(len(media), 'clip')} to hear, "
         f"{PAGE.stat().st_size / 2**20:.1f} MiB"
     )
+
+
+def _read_split(words: list[str]) -> dict[str, Any]:
+    """What split says of the clips.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is of other words.
+    """
+    try:
+        found = json.loads(SPLIT.read_text(encoding="utf-8"))
+        if any(list(found["sets"][name]["words"]) != words for name in SETS):
+            raise ValueError("it is of other words")
+        return {"near_duplicates": found["near_duplicates"], "dropped": found["dropped"], **found}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{SPLIT} cannot be read ({error}); run dvc repro --force split to make it again") from None
 
 
 def _listen(stores: Mapping[str, WaveformStore]) -> tuple[dict[str, dict[str, int]], dict[str, Gallery]]:
@@ -139,8 +160,9 @@ def _near(split: Mapping[str, Any], stores: Mapping[str, WaveformStore]) -> Gall
 
 
 def _encode(
-    wanted: list[ClipId], test: FeatureStore, waveforms: Mapping[str, WaveformStore]
+    wanted: list[ClipId], test: FeatureStore, waveforms: Mapping[str, WaveformStore], numbers: int
 ) -> dict[ClipId, dict[str, str]]:
+    """Sound and picture of clips, as many as fit; ``numbers`` is what the probabilities of each take beside them."""
     features = {
         name: test if name == "test" else FeatureStore.open(Path(f"data/features/{name}.zarr"))
         for name in {clip.set for clip in wanted}
@@ -155,7 +177,7 @@ def _encode(
             media = {"sound": flac(wave, rate_hz), "picture": webp(values, unit)}
             return {name: b64encode(content).decode() for name, content in media.items()}
 
-        return fit(wanted, encode, MEDIA)
+        return fit(wanted, encode, MEDIA, numbers)
 
 
 def _data(
@@ -205,10 +227,7 @@ def _data(
 
 def _cost_chart(runs: list[Run]) -> Chart:
     return cost_chart(
-        [
-            Rated(each.name, each.cost["multiply_adds"], each.metrics["accuracy"], *each.metrics["accuracy_ci95"])
-            for each in runs
-        ]
+        [Rated(each.name, each.cost.multiply_adds, each.metrics.accuracy, *each.metrics.accuracy_ci95) for each in runs]
     )
 
 

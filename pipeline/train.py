@@ -25,7 +25,7 @@ from models.settings import CHECKPOINT_S, NetworkSpec, Precision, TrainSpec
 from models.training.checkpoint import Checkpoint
 from models.training.devices import count_replicas, list_gpus, precision_of
 from pipeline.shell.options import parse_size
-from pipeline.shell.params import changed, read_section, read_variant, refuse_edited_settings
+from pipeline.shell.params import changed, read_section, read_variant, refuse_edited_settings, refuse_odd_name
 from pipeline.shell.progress import progress
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
 from pipeline.shell.stage import refuse_edited_code, run, say, warn, warn_waiting
@@ -119,6 +119,7 @@ def read_network(model: str) -> NetworkSpec:
     InputError
         If it is not valid.
     """
+    refuse_odd_name(model)
     return read_variant(f"models.{model}", {name: each.spec for name, each in FAMILIES.items()}, DEFAULT_FAMILY)
 
 
@@ -215,6 +216,7 @@ def _fit(
     """Train a network; write it, its history, and its curves while it trains."""
     import tensorflow as tf
     from dvclive.live import Live
+    from scmrepo.exceptions import SCMError
 
     from features.stream.batches import damage_as_input_error
     from models.training.loop import TrainingError
@@ -229,7 +231,14 @@ def _fit(
     augment = spec.augment
     if augment and front_end.decibels is None and (augment.gain_db or augment.noise or augment.warp):
         say(f"train: {model} hears no spectrum in decibels, so augmentation shifts, stretches and masks only")
-    report = Report(model, spec.epochs, Live(str(live), save_dvc_exp=False, dvcyaml=False))
+    try:
+        plots = Live(str(live), save_dvc_exp=False, dvcyaml=False)
+    except SCMError as error:
+        raise InputError(
+            f"git cannot be asked about this project ({error}); expected a repository with a commit, so run: git add . "
+            "&& git commit -m start"
+        ) from None
+    report = Report(model, spec.epochs, plots)
     clips = spec.epochs * (store.clips // spec.batch_size) * spec.batch_size
     try:
         with damage_as_input_error(), progress(f"training {model}", clips) as advance:

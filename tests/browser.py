@@ -30,6 +30,7 @@ def open_page(browser: Browser, address: str, home: str) -> Iterator[Page]:
     page.on("dialog", lambda dialog: problems.append(dialog.message))
     page.on("request", lambda request: None if is_inside(request.url, home) else problems.append(request.url))
     page.goto(address)
+    page.problems = problems  # type: ignore[attr-defined]
     yield page
     page.close()
     assert not problems, problems

@@ -51,7 +51,7 @@ Marks = dict[tuple[str, str], Mark]
 
 
 def read_marks(path: Path) -> Marks:
-    r"""Read the marks in a file; a missing file holds none.
+    r"""Read the marks in a file; a missing or empty file holds none.
 
     Parameters
     ----------
@@ -71,6 +71,8 @@ def read_marks(path: Path) -> Marks:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        return {}
+    if not content.strip():
         return {}
     marks: Marks = {}
     line = 1

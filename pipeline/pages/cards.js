@@ -6,7 +6,7 @@ const percent = (share) => (100 * share).toFixed(1) + " %";
 function placeTicks(box, ticks, side) {
   ticks.labels.forEach((label, at) => {
     const mark = document.createElement("span");
-    mark.textContent = at === ticks.labels.length - 1 ? `${label} ${ticks.name}` : label;
+    mark.textContent = at === ticks.labels.length - 1 ? `${label} ${ticks.name}`.trim() : label;
     mark.style[side] = `${100 * ticks.places[at]}%`;
     box.append(mark);
   });
@@ -34,6 +34,7 @@ function makeCard(clip, page) {
   const image = card.querySelector("img");
   if (clip.picture) {
     image.src = clip.picture;
+    image.addEventListener("error", () => card.querySelector(".spectrogram").replaceWith("The picture cannot be read."));
     image.alt = `Spectrogram of ${spoken}`;
     placeTicks(card.querySelector(".up"), page.frequency_ticks, "bottom");
     placeTicks(card.querySelector(".along"), page.time_ticks, "left");

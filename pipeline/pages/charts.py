@@ -104,11 +104,13 @@ def cost_chart(networks: Sequence[Rated]) -> Chart:
         for number, network in enumerate(networks)
     ]
     decades = [value for value in LogLocator().tick_values(x.low, x.high) if x.low <= value <= x.high]
+    if len(decades) < 2:
+        decades = sorted(set(costs))
     return Chart(
         "Accuracy and cost of each network",
         "multiply-adds a clip, in millions",
         "right on the test set",
-        [Tick(x.place(value), f"{value / 1e6:g}") for value in decades],
+        [Tick(x.place(value), f"{value / 1e6:.3g}") for value in decades],
         [tick for tick in _percent_ticks(y) if tick.place >= y.place(1.0)],
         series,
     )

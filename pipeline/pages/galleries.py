@@ -101,13 +101,13 @@ def shown_first(galleries: Mapping[str, Gallery]) -> Iterator[ClipId]:
 
 
 def fit(
-    clips: Iterable[ClipId], encode: Callable[[ClipId], dict[str, str]], budget: int
+    clips: Iterable[ClipId], encode: Callable[[ClipId], dict[str, str]], budget: int, beside: int = 0
 ) -> dict[ClipId, dict[str, str]]:
-    """Encode clips until they fill a number of characters."""
+    """Encode clips until they fill a number of characters, each with so many beside its media."""
     encoded: dict[ClipId, dict[str, str]] = {}
     for clip in clips:
         media = encode(clip)
-        budget -= sum(map(len, media.values()))
+        budget -= sum(map(len, media.values())) + beside
         if budget < 0:
             break
         encoded[clip] = media

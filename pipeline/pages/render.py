@@ -12,6 +12,14 @@ from markupsafe import Markup
 FOLDER = Path(__file__).parent
 
 
+def _compact(number: float) -> str:
+    """A number of bytes or operations with three digits: ``1.20 G``."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.3g} "
+
+
 def render(template: str, scripts: Sequence[str], connect: str = "'none'", **values: Any) -> str:
     """Fill a template of this folder.
 
@@ -42,6 +50,7 @@ def render(template: str, scripts: Sequence[str], connect: str = "'none'", **val
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     environment.filters["points"] = lambda share: f"{100 * share:+.1f}"
+    environment.filters["compact"] = _compact
     environment.filters["thousands"] = lambda number: f"{number:,}"
     style = (FOLDER / "style.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(

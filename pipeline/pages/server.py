@@ -10,6 +10,7 @@ import re
 import secrets
 import sys
 import threading
+from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,6 +38,13 @@ class MarkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mark: str
 
 
+class UnmarkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the page sends to take the mark of a clip away that is in no set."""
+
+    digest: str
+    word: str
+
+
 class Server(ThreadingHTTPServer):
     """Serves a shelf of clips until it is shut down.
 
@@ -50,15 +58,15 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, shelf: Shelf, marks: Path, port: int = 0) -> None:
         super().__init__((HOST, port), Handler)
         self.shelf = shelf
         self.marks = marks
         self.token = secrets.token_urlsafe(16)
-        self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
         self.stopped = threading.Event()
-        self.page = _page(shelf)
+        self.page = _page(shelf, marks)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Pass over a browser that has turned to another page and hung up."""
@@ -71,12 +79,13 @@ class Server(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/{self.token}/"
 
 
-def _page(shelf: Shelf) -> str:
+def _page(shelf: Shelf, marks: Path) -> str:
     one = next((shelved for shelved in shelf.sets.values() if shelved.features), None)
     data: dict[str, Any] = {
         "words": shelf.words,
         "clips": shelf.clips,
         "marks": MARKS,
+        "file": str(marks),
         "can_measure": shelf.can_measure,
         "time_ticks": None,
         "frequency_ticks": None,
@@ -112,7 +121,9 @@ class Handler(BaseHTTPRequestHandler):
             if path == "":
                 self._send(self.server.page.encode(), "text/html; charset=utf-8")
             elif path == "clips":
-                self._send_json(shelf.find(self._query(), read_marks(self.server.marks)))
+                marks = read_marks(self.server.marks)
+                left_out = [asdict(mark) for mark in shelf.left_out(marks)]
+                self._send_json({**shelf.find(self._query(), marks), "left_out": left_out})
             elif file and file[1] == "sound":
                 self._send(shelf.sound(file[2], int(file[3])), "audio/flac")
             elif file:
@@ -123,8 +134,8 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, str(error))
         except (ValueError, msgspec.ValidationError) as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
-        except InputError as error:  # a damaged shard, or marks that cannot be read
-            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        except (InputError, OSError) as error:  # a damaged shard, or marks that cannot be read
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, _sentence(error))
 
     def do_POST(self) -> None:
         """Mark a clip."""
@@ -133,31 +144,45 @@ class Handler(BaseHTTPRequestHandler):
             return
         length = self.headers.get("Content-Length", "")
         origin = self.headers.get("Origin", "")
-        is_ours = origin.removeprefix("http://") in self.server.hosts
+        is_ours = origin == f"http://{self.headers.get('Host')}"
         is_json = self.headers.get("Content-Type") == "application/json"
-        if path != "mark" or not is_ours or not is_json or not length.isdecimal() or int(length) > LARGEST_REQUEST:
+        if (
+            path not in ("mark", "unmark")
+            or not is_ours
+            or not is_json
+            or not length.isdecimal()
+            or int(length) > LARGEST_REQUEST
+        ):
             self._refuse(HTTPStatus.FORBIDDEN)
             return
         try:
-            asked = msgspec.json.decode(self.rfile.read(int(length)), type=MarkRequest)
-            mark = self.server.shelf.mark_of_clip(asked.set, asked.number, asked.mark or MARKS[0])
-            if asked.mark:
-                save_mark(self.server.marks, mark)
+            sent = self.rfile.read(int(length))
+            if path == "mark":
+                self._mark(msgspec.json.decode(sent, type=MarkRequest))
             else:
-                remove_mark(self.server.marks, mark.digest, mark.word)
+                asked = msgspec.json.decode(sent, type=UnmarkRequest)
+                remove_mark(self.server.marks, asked.digest, asked.word)
             self._send_json({"marks": len(read_marks(self.server.marks))})
         except LookupError as error:
             self._refuse(HTTPStatus.NOT_FOUND, str(error))
         except (ValueError, msgspec.ValidationError) as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
         except (InputError, OSError) as error:
-            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, _sentence(error))
+
+    def _mark(self, asked: MarkRequest) -> None:
+        mark = self.server.shelf.mark_of_clip(asked.set, asked.number, asked.mark or MARKS[0])
+        if asked.mark:
+            save_mark(self.server.marks, mark)
+        else:
+            remove_mark(self.server.marks, mark.digest, mark.word)
 
     def _allowed_path(self) -> str | None:
         """The address behind the secret; None, with the request refused, if it is not there."""
         token, _, path = urlsplit(self.path).path.removeprefix("/").partition("/")
         is_known = hmac.compare_digest(token.encode(), self.server.token.encode())
-        if self.headers.get("Host") not in self.server.hosts or not is_known:
+        # Another port may be the end of a tunnel; another name never is this machine's own.
+        if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost") or not is_known:
             self._refuse(HTTPStatus.FORBIDDEN)
             return None
         return path
@@ -200,3 +225,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: Any) -> None:
         """Print nothing."""
+
+
+def _sentence(error: InputError | OSError) -> str:
+    """What went wrong, in words."""
+    if isinstance(error, OSError):
+        return f"{error.filename} cannot be read or written ({error.strerror}); fix that and try again"
+    return str(error)

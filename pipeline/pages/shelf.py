@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from features.errors import InputError
 from features.look.measures import measure
 from features.look.media import flac, webp
 from features.look.summary import numbered_chunks
@@ -78,7 +79,9 @@ class Shelf:
             for name in ("loudness_db", "speech_s", "silence_s", "clipped_samples")
         }
         self.measured = 0
-        """Clips whose loudness and so on are known."""
+        """Clips whose loudness and so on are known, or never will be."""
+        self.damage = ""
+        """Why some are not known, in words."""
         self.networks = sorted({network for shelved in sets.values() for network in shelved.predictions})
         self._heard = {network: np.full(self.clips, -1, np.int16) for network in self.networks}
         self._sure = {network: np.full(self.clips, np.nan) for network in self.networks}
@@ -95,7 +98,9 @@ class Shelf:
     def measure(self, stop: threading.Event) -> None:
         """Measure all clips, until told to stop; what is known so far can be used meanwhile."""
         for start, shelved in zip(self._starts.tolist(), self.sets.values(), strict=False):
-            if shelved.waveforms:
+            if not shelved.waveforms:
+                continue
+            try:
                 for first, chunk in numbered_chunks(shelved.waveforms):
                     if stop.is_set():
                         return
@@ -103,7 +108,10 @@ class Shelf:
                     place = slice(start + first, start + first + len(chunk))
                     for name, values in self._measures.items():
                         values[place] = getattr(found, name)
-                    self.measured += len(chunk)
+                    self.measured = place.stop
+            except InputError as error:
+                self.damage = str(error)
+            self.measured = start + shelved.store.clips
 
     def find(self, query: Query, marks: Marks) -> dict[str, Any]:
         """A page of clips, and how many there are in all.
@@ -113,7 +121,14 @@ class Shelf:
         query : Query
         marks : dict
             All marks, by digest and word.
+
+        Raises
+        ------
+        ValueError
+            If the query needs a network and names none.
         """
+        if not query.network and (query.heard or query.wrong or "confident" in query.order):
+            raise ValueError("choose a network first")
         chosen = np.ones(self.clips, bool)
         if query.set:
             at = list(self.sets).index(query.set)
@@ -136,6 +151,7 @@ class Shelf:
             "page": query.page,
             "pages": max(1, -(-len(numbers) // PAGE_CLIPS)),
             "measured": self.measured,
+            "damage": self.damage,
             "clips": [self._about(int(number), query.network, marks) for number in page],
         }
 
@@ -212,6 +228,11 @@ class Shelf:
         if features is None:
             raise LookupError(f"the features of {name} are not there")
         return webp(features.read(inside, inside + 1)[0], features.attributes["unit"])
+
+    def left_out(self, marks: Marks) -> list[Mark]:
+        """Marks of clips that are in none of the sets."""
+        known = {digest.tobytes().hex() for digest in self._digests} if marks else set()
+        return [mark for mark in marks.values() if mark.digest not in known]
 
     def _mark_of(self, number: int, marks: Marks) -> str:
         found = marks.get((self._digests[number].tobytes().hex(), self.words[self._labels[number]]))

@@ -102,6 +102,30 @@ def read_variant(dotted: str, specs: Mapping[str, type[Spec]], default: str) -> 
     return read_section(dotted, specs[tag])
 
 
+def read_networks() -> list[str]:
+    """Names of the networks, in the order of params.yaml.
+
+    Raises
+    ------
+    InputError
+        If there is none, or a name cannot be that of a folder.
+    """
+    names = list(map(str, _find("models", Struct)))
+    for name in names:
+        refuse_odd_name(name)
+    if not names:
+        raise InputError(f"{PARAMS} has no network under models; expected one or more")
+    return names
+
+
+def refuse_odd_name(network: str) -> None:
+    """Refuse a name that is not of letters, digits, ``_`` and ``-``: a folder and stages are named after it."""
+    if not re.fullmatch(r"\w[\w-]*", network):
+        raise InputError(
+            f"{PARAMS} names a network {network!r}; expected letters, digits, _ and -, so rename it under models"
+        )
+
+
 def refuse_edited_settings(used: Mapping[str, Struct]) -> None:
     """Fail if a section, given by name as it was read, has been edited since.
 

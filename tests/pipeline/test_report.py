@@ -211,6 +211,52 @@ def test_results_of_another_test_set_are_refused(reported: tuple[Project, Finish
     assert (project.folder / "reports/index.html").read_bytes() == page
 
 
+# file of skip                     | how it is damaged
+DAMAGES = [
+    ("metrics/skip.json", "{}"),
+    ("metrics/skip.json", "null"),
+    ("metrics/skip.json", "not JSON"),
+    ("artifacts/skip/history.csv", ""),
+    ("artifacts/skip/history.csv", "epoch,loss\n"),
+    ("artifacts/skip/history.csv", "epoch,loss\n1,much\n"),
+    ("artifacts/skip/predictions.csv", ""),
+    ("metrics/split.json", "{}"),
+    ("metrics/split.json", "not JSON"),
+]
+
+
+@pytest.mark.parametrize(("file", "content"), DAMAGES)
+def test_damaged_results_are_one_sentence(reported: tuple[Project, Finished], file: str, content: str) -> None:
+    project, _ = reported
+    path = project.folder / file
+    before = path.read_bytes()
+    try:
+        path.write_text(content)
+        done = project.stage("report")
+    finally:
+        path.write_bytes(before)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert "cannot be read" in done.err
+    assert "run dvc repro --force" in done.err
+
+
+def test_labels_of_another_time_are_refused(reported: tuple[Project, Finished]) -> None:
+    """The same rows with other labels: the word was corrected after the evaluation."""
+    project, _ = reported
+    path = project.folder / "artifacts/base/predictions.csv"
+    before = path.read_bytes()
+    found = read_predictions(path)
+    labels = found.labels.copy()
+    labels[0] = (labels[0] + 1) % len(WORDS)
+    try:
+        write_predictions(path, found.source_rows, labels, found.probabilities, WORDS)
+        done = project.stage("report")
+    finally:
+        path.write_bytes(before)
+    assert done.code == 2
+    assert "tells of other clips than the test set has" in done.err
+
+
 def test_a_network_without_results_is_named(reported: tuple[Project, Finished]) -> None:
     project, _ = reported
     metrics = project.folder / "metrics/skip.json"

@@ -5,7 +5,6 @@ import webbrowser
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from features.errors import InputError
@@ -13,6 +12,7 @@ from features.split.marks import read_marks
 from features.split.sets import SETS
 from features.store.reader import Store, open_store
 from models.predictions import Predictions, read_predictions
+from pipeline.pages.runs import is_of
 from pipeline.shell.params import MARKS_FILE
 from pipeline.shell.stage import counted, say, warn
 
@@ -27,7 +27,7 @@ def command(
     Marks are saved in marks.tsv; the next dvc repro leaves out clips marked as wrong label or bad audio.
     """
     stores = _stores(store)
-    project = next((folder for folder in store.resolve().parents if (folder / "dvc.yaml").is_file()), Path.cwd())
+    project = next((folder for folder in store.absolute().parents if (folder / "dvc.yaml").is_file()), Path.cwd())
     marks = project / MARKS_FILE
     read_marks(marks)  # so that a file that cannot be read is told of at once
 
@@ -48,7 +48,7 @@ def command(
     measuring = threading.Thread(target=shelf.measure, args=(server.stopped,), daemon=True)
     with server:
         measuring.start()
-        say(f"browse: {counted(shelf.clips, 'clip')} at {server.address} (Ctrl-C ends it)")
+        say(f"browse: {counted(shelf.clips, 'clip')} at {server.address} (Ctrl-C ends it; marks go to {marks})")
         if show:
             webbrowser.open(server.address)
         try:
@@ -64,7 +64,7 @@ def command(
 
 def _stores(path: Path) -> dict[str, Store]:
     """The store, or all stores of a folder, by name; the sets of the pipeline in their order."""
-    inside = [] if path.suffix == ".zarr" else sorted(path.glob("*.zarr"))
+    inside = [] if path.suffix == ".zarr" else sorted(path.glob("[!.]*.zarr"))  # hidden ones are unfinished
     found = {each.stem: each for each in inside or [path]}
     ordered = [*(name for name in SETS if name in found), *(name for name in found if name not in SETS)]
     stores: dict[str, Store] = {name: open_store(found[name]) for name in ordered}
@@ -85,8 +85,6 @@ def _predictions(project: Path, store: Store) -> dict[str, Predictions]:
                 f"{path} cannot be read ({error}); to make it again, run dvc repro --force evaluate@{path.parent.name}"
             )
             continue
-        if predictions.words == tuple(store.attributes["words"]) and np.array_equal(
-            predictions.source_rows, store.source_rows
-        ):
+        if is_of(predictions, store):
             found[path.parent.name] = predictions
     return found

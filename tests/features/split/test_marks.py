@@ -136,7 +136,13 @@ def test_read_bad_lines(path: Path, lines: str, sentence: str) -> None:
     assert path.read_bytes() == content, "nothing a person wrote is lost"
 
 
-@pytest.mark.parametrize("header", ["", "\n", "digest\tword\tmark\n", "digest,word,row,mark\n", GOOD])
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_an_empty_file_holds_no_marks(path: Path, content: str) -> None:
+    path.write_text(content)
+    assert read_marks(path) == {}
+
+
+@pytest.mark.parametrize("header", ["digest\tword\tmark\n", "digest,word,row,mark\n", GOOD])
 def test_read_another_header(path: Path, header: str) -> None:
     path.write_text(header)
     with pytest.raises(

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from conftest import Project, copy_product, make_arrays
 from playwright.sync_api import Browser, Page, expect
 
 from features.corpus import WORDS
-from features.split.marks import read_marks
+from features.split.marks import Mark, read_marks, save_mark
 from features.store.reader import FeatureStore, WaveformStore
 from models.predictions import write_predictions
 
@@ -66,7 +67,10 @@ def browsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsed]:
     process = project.start(*BROWSE, "data/features")
     assert process.stdout
     line = process.stdout.readline()
-    found = re.fullmatch(r"browse: (\d+) clips at (http://127\.0\.0\.1:\d+/[\w-]{20,}/) \(Ctrl-C ends it\)\n", line)
+    found = re.fullmatch(
+        r"browse: (\d+) clips at (http://127\.0\.0\.1:\d+/[\w-]{20,}/) \(Ctrl-C ends it; marks go to .*marks\.tsv\)\n",
+        line,
+    )
     assert found, line + process.communicate()[1]
     yield Browsed(project, process, found[2])
     process.send_signal(signal.SIGINT)
@@ -126,7 +130,7 @@ def test_a_mark_is_saved_and_taken_back(page: Page, browsed: Browsed) -> None:
     card = page.locator(".card").first
     clip = listed(browsed, "")[0]
     card.get_by_role("button", name="wrong label").click()
-    expect(page.locator("#status")).to_have_text("Saved in marks.tsv. Clips marked so far: 1.")
+    expect(card.get_by_role("status")).to_have_text("Saved in marks.tsv. Clips marked so far: 1.")
     (mark,) = read_marks(file).values()
     store = WaveformStore.open(browsed.project.folder / f"data/split/{clip['set']}.zarr")
     assert mark.digest == store.digests[0].tobytes().hex()
@@ -137,8 +141,34 @@ def test_a_mark_is_saved_and_taken_back(page: Page, browsed: Browsed) -> None:
     assert [mark.mark for mark in read_marks(file).values()] == ["bad audio"]
     assert len(listed(browsed, "mark=bad+audio")) == 1
     card.get_by_role("button", name="bad audio").click()
-    expect(page.locator("#status")).to_have_text("Saved in marks.tsv. Clips marked so far: 0.")
+    expect(card.get_by_role("status")).to_have_text("Saved in marks.tsv. Clips marked so far: 0.")
     assert read_marks(file) == {}
+
+
+def test_the_mark_of_a_clip_that_was_left_out_is_taken_back(page: Page, browsed: Browsed) -> None:
+    file = browsed.project.folder / "marks.tsv"
+    save_mark(file, Mark("00" * 16, "yes", 7, "bad audio"))
+    page.reload()
+    page.get_by_text("Marked clips that are in no set: 1").click()
+    page.get_by_role("button", name="take the mark back").click()
+    expect(page.locator("#left-out")).to_contain_text("The next dvc repro uses the clip again.")
+    assert read_marks(file) == {}
+
+
+def test_a_mark_that_cannot_be_saved_is_told_beside_the_clip(page: Page, browsed: Browsed) -> None:
+    file = browsed.project.folder / "marks.tsv"
+    before = file.read_bytes()
+    file.unlink()
+    file.mkdir()
+    try:
+        page.locator(".card").nth(20).get_by_role("button", name="keep").click()
+        told = page.locator(".card").nth(20).get_by_role("status")
+        expect(told).to_contain_text("Not saved: ")
+        expect(told).to_contain_text("marks.tsv")
+        page.problems.clear()  # the browser logs the answer 500
+    finally:
+        file.rmdir()
+        file.write_bytes(before)
 
 
 def test_the_keyboard_reaches_players_and_marks(page: Page) -> None:
@@ -174,6 +204,9 @@ def refused(browsed: Browsed) -> list[tuple[int, int, bytes]]:
         (400, *ask(f"{home}clips?page=-1")),
         (400, *ask(f"{home}clips?page=many")),
         (400, *ask(f"{home}clips?unknown=1")),
+        (400, *ask(f"{home}clips?wrong=true")),
+        (400, *ask(f"{home}clips?order=least+confident")),
+        (400, *ask(f"{home}unmark", method="POST", body=MARK, **JSON, **own)),
         (403, *ask(f"{home}mark", method="POST", body=MARK, **JSON)),
         (403, *ask(f"{home}mark", method="POST", body=MARK, Origin="http://evil.example", **JSON)),
         (403, *ask(f"{home}mark", method="POST", body=MARK, Content_Type="text/plain", **own)),
@@ -214,6 +247,34 @@ def test_waveforms_without_features_are_heard(project: Project, arrays: dict[str
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 0
+
+
+def test_damage_is_told_and_the_rest_is_measured(project: Project, arrays: dict[str, np.ndarray]) -> None:
+    """Also beside what a killed run left unfinished."""
+    project.save_npz(arrays)
+    assert project.stage("split").code == 0
+    (project.folder / "data/split/.partial-test.zarr").mkdir()
+    shard = project.folder / "data/split/train.zarr/waveform/c.0.0"
+    shard.chmod(0o644)
+    with shard.open("r+b") as file:
+        file.write(b"damaged")
+    process = project.start(*BROWSE, "data/split")
+    assert process.stdout
+    opened = Browsed(project, process, process.stdout.readline().split()[4])
+    for _ in range(100):
+        found = json.loads(opened.ask(f"{opened.home}clips?")[1])
+        if found["measured"] == found["total"]:
+            break
+        time.sleep(0.1)
+    assert found["measured"] == found["total"] == 120
+    assert "shard 0 of data/split/train.zarr" in found["damage"]
+    loud = json.loads(opened.ask(f"{opened.home}clips?set=test&order=loudest")[1])["clips"]
+    assert all("loudness_db" in clip for clip in loud)
+    status, answer = opened.ask(f"{opened.home}sound/train/0")
+    assert (status, b"is not what was written" in answer) == (500, True)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
 
 
 def test_a_port_in_use_and_a_store_that_is_not_there_are_told(browsed: Browsed) -> None:
