@@ -110,7 +110,7 @@ def cost_chart(networks: Sequence[Rated]) -> Chart:
         "Accuracy and cost of each network",
         "multiply-adds a clip, in millions",
         "right on the test set",
-        [Tick(x.place(value), f"{value / 1e6:.3g}") for value in decades],
+        [Tick(x.place(value), _rounded(value / 1e6)) for value in decades],
         [tick for tick in _percent_ticks(y) if tick.place >= y.place(1.0)],
         series,
     )
@@ -146,6 +146,17 @@ def curves(
         _percent_ticks(y) if as_percent else _ticks(y),
         series,
     )
+
+
+def _rounded(value: float) -> str:
+    """Three digits, without an exponent.
+
+    Examples
+    --------
+    >>> _rounded(1000), _rounded(0.0031234), _rounded(1.5)
+    ('1000', '0.00312', '1.5')
+    """
+    return f"{float(f'{value:.3g}'):g}"
 
 
 def _percent_ticks(axis: _Axis) -> list[Tick]:

@@ -385,3 +385,11 @@ def test_a_kill_while_the_network_is_saved_does_not_lose_the_training(project: P
     assert done.code == 0, done.err
     assert f"{RESUMED} after 1 epoch" in done.out or BEFORE in done.out
     assert not (project.folder / CHECKPOINT).exists()
+
+
+def test_a_repository_without_a_commit_is_one_sentence(project: Project) -> None:
+    assert project.run("git", "init", "--quiet").code == 0
+    assert project.run("dvc", "init", "--quiet").code == 0
+    done = project.stage("train", "base")
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert "expected a repository with a commit, so run: git add . && git commit -m start" in done.err
