@@ -1,4 +1,4 @@
-"""Clips as pictures and sound: PNG with axes in Hz and seconds, WAV, and coloured blocks for a terminal."""
+"""Clips as pictures and sound: PNG with axes in Hz and seconds, WAV, and blocks for a terminal."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,8 @@ SHEET_COLUMNS = 3
 DPI = 110
 TICKS = 6
 """Mel bands whose frequency a picture names."""
+DENSITY = " .:-=+*#%@"
+"""Characters from light to dense."""
 BLOCK_ROWS = 16
 """Height of a clip in a terminal, in characters."""
 
@@ -101,8 +103,8 @@ def write_wav(path: Path, waveform: NDArray[Any], rate_hz: int) -> None:
     soundfile.write(path, levels.astype(np.int16), rate_hz, subtype="PCM_16")
 
 
-def blocks(features: NDArray[Any], axes: FeatureAxes, unit: str, columns: int) -> Text:
-    """Draw a clip with coloured half blocks, two bins to a character, high frequencies on top.
+def blocks(features: NDArray[Any], axes: FeatureAxes, unit: str, columns: int, *, plain: bool = False) -> Text:
+    """Draw a clip for a terminal, high frequencies on top.
 
     Parameters
     ----------
@@ -111,19 +113,25 @@ def blocks(features: NDArray[Any], axes: FeatureAxes, unit: str, columns: int) -
         Of the features.
     columns : int
         Width in characters, at most the number of frames.
+    plain : bool
+        Draw with ASCII characters from light to dense, for terminals without colours or without UTF-8; otherwise with
+        coloured half blocks, two values to a character.
     """
     values, low, high, _ = shades(features, unit)
     values = np.clip((values - low) / (high - low), 0, 1)
     columns, rows = min(columns, values.shape[1]), min(BLOCK_ROWS, values.shape[0] // 2)
-    cells = _shrink(_shrink(values, 2 * rows).T, columns).T[::-1]  # (two for each character row, column)
-    colours = (mpl.colormaps[COLOURS](cells)[..., :3] * 255).astype(int)
+    cells = _shrink(_shrink(values, rows if plain else 2 * rows).T, columns).T[::-1]
     text = Text()
     for row in range(rows):
         top = axes.frequency[round((len(axes.frequency) - 1) * (1 - row / rows))]
         mark = f"{top:5.0f} {axes.frequency_units[:2]} " if row % 4 == 0 else " " * 9
         text.append(mark, "dim")
-        for upper, lower in zip(colours[2 * row], colours[2 * row + 1], strict=True):
-            text.append("▀", Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower)))
+        if plain:
+            text.append("".join(DENSITY[int(cell * (len(DENSITY) - 1))] for cell in cells[row]))
+        else:
+            colours = (mpl.colormaps[COLOURS](cells[2 * row : 2 * row + 2])[..., :3] * 255).astype(int)
+            for upper, lower in zip(*colours, strict=True):
+                text.append("▀", Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower)))
         text.append("\n")
     text.append(f"{'':9}0 s{axes.time_s[-1]:>{columns - 5}.2f} s", "dim")
     return text

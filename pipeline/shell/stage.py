@@ -1,6 +1,7 @@
 """What every command shares: lines for the user, and errors as one sentence with exit code 2."""
 
 import errno
+import io
 import os
 import sys
 import time
@@ -77,6 +78,9 @@ def refuse_edited_code() -> None:
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
     """Print an error that the user can fix as one sentence, and exit with code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? where it lacks a letter
     try:
         yield
     except InputError as error:

@@ -9,7 +9,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Cached features: look into them, hear them, check them, compare them, and know what will be computed.",
-    epilog="See and hear the clips of a set, in a browser:\n\nfeatures browse data/features/test.zarr",
+    epilog="See and hear the clips of a set, in a browser:\n\nfeatures browse data/features/test.zarr\n\n"
+    "Three clips of a word, as files:\n\nfeatures inspect data/features/train.zarr --word yes --sample 3",
 )
 app.command("inspect")(inspect.command)
 app.command("browse")(browse.command)

@@ -216,7 +216,8 @@ def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None
         say(f"{each.title}:")
         if isinstance(store, FeatureStore) and console.is_terminal and at < TERMINAL_PICTURES:
             values = store.read(each.clip, each.clip + 1)[0]
-            console.print(pictures.blocks(values, store.axes, store.attributes["unit"], columns))
+            plain = console.no_color or console.color_system is None or not console.encoding.startswith("utf")
+            console.print(pictures.blocks(values, store.axes, store.attributes["unit"], columns, plain=plain))
         say(f"  {each.picture}{f', {each.sound}' if each.sound else ''}")
     if sheet:
         say(f"{f'the first {SHEET_CLIPS} ' if len(shown) > SHEET_CLIPS else ''}side by side: {sheet}")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from features.look.pictures import blocks, draw_spectrograms, draw_waveforms, write_wav
+from features.look.pictures import DENSITY, blocks, draw_spectrograms, draw_waveforms, write_wav
 from features.spectrogram import KINDS, FeatureSpec, transform
 from features.store.writer import FeatureAxes
 
@@ -63,6 +63,17 @@ def test_the_terminal_shows_it_in_so_many_columns() -> None:
     row, column = divmod(brightest.start, 9 + 64 + 1)
     assert row in (3, 4)  # 3000 of 4000 Hz
     assert column > 9 + 30
+
+
+def test_a_terminal_without_colours_shows_it_in_ascii() -> None:
+    picture = blocks(transform(tone(3000)[None], SPEC)[0], AXES, "magnitude", columns=64, plain=True)
+    lines = picture.plain.split("\n")
+    assert picture.plain.isascii()
+    assert {len(line) for line in lines[:16]} == {9 + 64}
+    assert not [span for span in picture.spans if getattr(span.style, "color", None)]
+    dense = [sum(DENSITY.index(character) for character in line[9:]) for line in lines[:16]]
+    assert dense.index(max(dense)) in (3, 4)  # 3000 of 4000 Hz
+    assert " " in lines[10][9:]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,8 +1,12 @@
 """The command ``features`` as a person or a program uses it."""
 
 import json
+import os
+import pty
 import re
+import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -75,6 +79,28 @@ def test_what_is_in_a_store(project: Project, store: str, array: str) -> None:
     assert max(map(len, text.splitlines())) <= 80
     for part in ("96 clip", "3 shards of" if array == "features" else "1 shard of", "yes 8", "silent", "none"):
         assert part in text
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1", "TERM": "xterm"}, {"PYTHONIOENCODING": "ascii"}])
+def test_a_terminal_without_colours_or_utf8_shows_a_picture(project: Project, environment: dict[str, str]) -> None:
+    reading, writing = pty.openpty()
+    command = [sys.executable, "-m", "pipeline.commands.features", "inspect", TRAIN, "--word", "yes", "--sample", "1"]
+    done = subprocess.run(
+        [*command, "--to", "drawn", "--force"],
+        cwd=project.folder,
+        env={**os.environ, **environment},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    shown = b""
+    with suppress(OSError):  # the end, as a terminal tells it
+        while part := os.read(reading, 10**5):
+            shown += part
+    os.close(reading)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(set(shown.decode()) & set(".:-=+*#%@")) > 3
 
 
 def test_one_clip_of_waveforms_and_for_programs(project: Project) -> None:
