@@ -1,6 +1,6 @@
 """Evaluation: the predictions of a trained network, and how good they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,9 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 
-def predict(network: keras.Model, batches: tf.data.Dataset) -> NDArray[np.float64]:
+def predict(
+    network: keras.Model, batches: tf.data.Dataset, on_batch: Callable[[int], None] = lambda clips: None
+) -> NDArray[np.float64]:
     """Classify clips, in float32.
 
     Parameters
@@ -21,6 +23,8 @@ def predict(network: keras.Model, batches: tf.data.Dataset) -> NDArray[np.float6
         Maps features to logits, float32 (batch, words).
     batches : tf.data.Dataset
         Finite, of (features, label): float32 (batch, frequency, time, 1).
+    on_batch : callable
+        Called with the number of clips of each batch.
 
     Returns
     -------
@@ -28,8 +32,11 @@ def predict(network: keras.Model, batches: tf.data.Dataset) -> NDArray[np.float6
         Natural logarithm of the probability of each word, in the order of the batches; the exponentials of each row
         sum to 1.
     """
-    logits = network.predict(batches.map(lambda features, label: features), verbose=0)
-    return log_softmax(logits.astype(np.float64), axis=1)
+    logits = []
+    for features, _ in batches:
+        logits.append(network.predict_on_batch(features))
+        on_batch(len(features))
+    return log_softmax(np.concatenate(logits).astype(np.float64), axis=1)
 
 
 def score(

@@ -18,6 +18,7 @@ from features.store.reader import FeatureStore
 from features.store.shard import checksum
 from models.predictions import write_predictions
 from pipeline.shell.options import parse_size
+from pipeline.shell.progress import progress, working
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
 from pipeline.shell.stage import refuse_edited_code, run, say, warn_waiting
 
@@ -78,18 +79,19 @@ def fingerprint(trained: Path, store: FeatureStore) -> str:
 
 def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) -> None:
     """Classify the clips of a store; write metrics as JSON and predictions as CSV."""
-    from features.stream.batches import damage_as_input_error, scoring_batches
-    from models.cost import cost_of
-    from models.evaluation import predict, score
-    from models.predict import predictor_of
-    from models.saved import SavedError, load_keras
+    with working(f"{trained.parent.name}: loading TensorFlow and the network"):
+        from features.stream.batches import damage_as_input_error, scoring_batches
+        from models.cost import cost_of
+        from models.evaluation import predict, score
+        from models.predict import predictor_of
+        from models.saved import SavedError, load_keras
 
-    try:
-        network = load_keras(trained)
-    except SavedError as error:
-        raise _not_a_network(trained, str(error)) from None
-    with damage_as_input_error():
-        log_probabilities = predict(network, scoring_batches(store.path, BATCH_CLIPS))
+        try:
+            network = load_keras(trained)
+        except SavedError as error:
+            raise _not_a_network(trained, str(error)) from None
+    with damage_as_input_error(), progress(f"evaluating {trained.parent.name}", store.clips) as advance:
+        log_probabilities = predict(network, scoring_batches(store.path, BATCH_CLIPS), advance)
     words = store.attributes["words"]
     cost = cost_of(network, predictor_of(network), (*store.shape, 1), store.attributes["clip_seconds"])
     result = {

@@ -4,6 +4,7 @@ A finished training is kept under everything that decided it. A run whose traini
 loading TensorFlow.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ from models.training.checkpoint import Checkpoint
 from models.training.devices import count_replicas, list_gpus, precision_of
 from pipeline.shell.options import parse_size
 from pipeline.shell.params import changed, read_section, read_variant, refuse_edited_settings, refuse_odd_name
-from pipeline.shell.progress import progress
+from pipeline.shell.progress import progress, working
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
 from pipeline.shell.stage import refuse_edited_code, run, say, warn, warn_waiting
 from pipeline.shell.training import Report
@@ -214,12 +215,13 @@ def _fit(
     history_file: Path,
 ) -> None:
     """Train a network; write it, its history, and its curves while it trains."""
-    import tensorflow as tf
-    from dvclive.live import Live
-    from scmrepo.exceptions import SCMError
+    with working(f"{model}: loading TensorFlow"):
+        import tensorflow as tf
+        from dvclive.live import Live
+        from scmrepo.exceptions import SCMError
 
-    from features.stream.batches import damage_as_input_error
-    from models.training.loop import TrainingError
+        from features.stream.batches import damage_as_input_error
+        from models.training.loop import TrainingError
 
     if list_gpus():
         warn("GPUs sum in no fixed order, so two runs with equal settings differ in their last digits")
@@ -238,17 +240,20 @@ def _fit(
             f"git cannot be asked about this project ({error}); expected a repository with a commit, so run: git add . "
             "&& git commit -m start"
         ) from None
-    report = Report(model, spec.epochs, plots)
-    clips = spec.epochs * (store.clips // spec.batch_size) * spec.batch_size
+    clips, scored = store.clips // spec.batch_size * spec.batch_size, FeatureStore.open(VALIDATION).clips
+    total = spec.epochs * (clips + scored)
     try:
-        with damage_as_input_error(), progress(f"training {model}", clips) as advance:
+        with damage_as_input_error(), progress(f"{model} preparing", total) as bar:
+            report = Report(model, spec.epochs, clips, scored, plots, bar)
             trained = train_on(
                 FEATURES,
                 network,
                 spec,
                 checkpoint=checkpoint,
-                on_resume=report.resume,
-                on_batch=advance,
+                on_resume=partial(report.resume, batch_size=spec.batch_size),
+                on_ready=report.ready,
+                on_batch=report.batch,
+                on_score=report.score,
                 on_epoch=report.epoch,
             )
     except TrainingError as error:

@@ -78,6 +78,8 @@ def train(
     strategy: tf.distribute.Strategy | None = None,
     on_resume: Callable[[list[Epoch], int], None] = lambda epochs, batches: None,
     on_batch: Callable[[int], None] = lambda clips: None,
+    on_score: Callable[[int], None] = lambda clips: None,
+    on_ready: Callable[[float], None] = lambda score_s: None,
     on_epoch: Callable[[Epoch, float, float], None] = lambda epoch, seconds, data_wait_s: None,
 ) -> Trained:
     """Train a network and keep its best epoch by validation loss.
@@ -103,7 +105,11 @@ def train(
     on_resume : callable
         Called on resuming, with the finished epochs and the number of finished batches of the next one.
     on_batch : callable
-        Called after each step with its number of clips; on resuming, once with the clips of all earlier steps.
+        Called after each step with its number of clips.
+    on_score : callable
+        Called with the number of clips of each batch of the validation set that was scored.
+    on_ready : callable
+        Called before the first step with the seconds that scoring a clip takes.
     on_epoch : callable
         Called after each epoch with the seconds that its steps took, without validation and checkpoints, and the
         seconds of these in which the device idled because the next batch was not ready. After a resume, both count
@@ -150,7 +156,6 @@ def train(
         for variable, value in zip(trainer.variables, variables, strict=True):
             variable.assign(value)
         on_resume(history, step)
-        on_batch((len(history) * steps + step) * spec.batch_size)
 
     def save() -> None:
         if checkpoint:
@@ -158,6 +163,7 @@ def train(
             numbers = {"step": step, "loss": loss, "correct": correct, "history": epochs}
             checkpoint.save(numbers, [np.asarray(variable) for variable in trainer.variables], best_weights)
 
+    on_ready(_seconds_to_score(trainer, validation))
     batches = trainer.batches(training(len(history) * steps + step))
     try:
         while not _is_over(history, spec):
@@ -181,7 +187,7 @@ def train(
                 trainer.learning_rate,
                 loss / steps,
                 correct / (steps * spec.batch_size),
-                *trainer.score(validation),
+                *trainer.score(validation, on_score),
             )
             history = [*history, result]
             step, loss, correct = 0, 0.0, 0
@@ -200,6 +206,21 @@ def train(
             f"train.learning_rate smaller than {spec.learning_rate:g}"
         )
     return Trained(trainer.finished(best_weights), history)
+
+
+def _seconds_to_score(trainer: Trainer, validation: tf.data.Dataset) -> float:
+    """Time of scoring a clip of the first batch, measured after TensorFlow has built the graph."""
+    one = validation.take(1).cache()
+    trainer.score(one)
+    clips = 0
+
+    def count(scored: int) -> None:
+        nonlocal clips
+        clips += scored
+
+    started = time.monotonic()
+    trainer.score(one, count)
+    return (time.monotonic() - started) / clips
 
 
 def _is_over(history: list[Epoch], spec: TrainSpec) -> bool:

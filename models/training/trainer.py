@@ -1,6 +1,6 @@
 """The trainer: a network, its optimizer, and training and validation steps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -131,7 +131,9 @@ class Trainer:
         self._optimizer.apply(tape.gradient(scaled, variables), variables)
         return loss, _count_correct(logits, labels)
 
-    def score(self, batches: tf.data.Dataset) -> tuple[float, float]:
+    def score(
+        self, batches: tf.data.Dataset, on_batch: Callable[[int], None] = lambda clips: None
+    ) -> tuple[float, float]:
         """Mean loss, smoothed as in training, and accuracy over finite batches, in float32."""
         if self._scorer is not self.model:
             self._scorer.set_weights(self.model.get_weights())
@@ -140,6 +142,7 @@ class Trainer:
         for features, labels in batches:
             batch_loss, batch_correct = self._score_batch(features, labels)
             clips, loss, correct = clips + len(labels), loss + float(batch_loss), correct + int(batch_correct)
+            on_batch(len(labels))
         return loss / clips, correct / clips
 
     def _heard(self, features: NDArray[Any]) -> NDArray[np.float32]:

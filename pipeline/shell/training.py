@@ -1,9 +1,11 @@
-"""What a training tells while it runs: lines for a person, DVCLive's files for plots."""
+"""What a training tells while it runs: lines and a bar for a person, DVCLive's files for plots."""
 
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from models.history import Epoch
+from pipeline.shell.progress import Bar, duration
 from pipeline.shell.stage import counted, say, warn
 
 if TYPE_CHECKING:
@@ -11,26 +13,61 @@ if TYPE_CHECKING:
 
 STARVED = 0.05
 """Share of a training spent waiting for data above which a warning is printed."""
+ESTIMATE_S = 5.0
+"""Seconds of training steps from which the time of all of them is estimated."""
+FIRST_STEPS = 2
+"""Steps that are not counted for it, because TensorFlow builds its graph in them."""
 
 
 @dataclass
 class Report:
-    """Reports a training while it runs: lines for a person, DVCLive's files for plots."""
+    """Reports a training while it runs: lines and a bar for a person, DVCLive's files for plots."""
 
     model: str
     epochs: int
+    clips: int
+    """Clips of the training set that an epoch takes."""
+    scored: int
+    """Clips of the validation set."""
     live: "Live"
+    bar: Bar
     seconds: float = 0.0
     """Of all steps so far."""
     waited_s: float = 0.0
     """Of these, waiting for data."""
+    _score_s: float = 0.0
+    _steps: list[tuple[float, int]] = field(default_factory=list)
+    """When each of the first steps ended, and its clips."""
+    _finished: int = 0
+    """Epochs before this run."""
+    _has_estimated: bool = False
 
-    def resume(self, before: list[Epoch], batches: int) -> None:
+    def resume(self, before: list[Epoch], batches: int, batch_size: int) -> None:
         """Report what a checkpoint holds."""
         done = f"{counted(len(before), 'epoch')} and {counted(batches, 'batch', 'batches')}"
         say(f"train: {self.model} goes on from a checkpoint after {done}")
+        self._finished = len(before)
+        self.bar.skip(len(before) * (self.clips + self.scored) + batches * batch_size)
         for epoch in before:
             self._plot(epoch)
+
+    def ready(self, score_s: float) -> None:
+        """Take the seconds that scoring a clip takes; training begins now."""
+        self._score_s = score_s
+        self._describe(self._finished)
+
+    def batch(self, clips: int) -> None:
+        """Report a step."""
+        self.bar(clips)
+        if not self._has_estimated:
+            self._steps.append((time.monotonic(), clips))
+            self._estimate()
+
+    def score(self, clips: int) -> None:
+        """Report a batch of the validation set."""
+        self.bar.describe(f"{self.model} validating")
+        self.bar(clips)
+        self._steps.clear()  # the next step begins later than this one ended
 
     def epoch(self, epoch: Epoch, seconds: float, data_wait_s: float) -> None:
         """Report a finished epoch."""
@@ -39,10 +76,10 @@ class Report:
         self.waited_s += data_wait_s
         data_wait = data_wait_s / seconds if seconds else 0.0
         say(
-            f"train: {self.model} {epoch.epoch}/{self.epochs}  loss {epoch.loss:.3f} val {epoch.val_loss:.3f}  "
-            f"acc {epoch.accuracy:.3f} val {epoch.val_accuracy:.3f}  "
-            f"{seconds:.0f} s, {data_wait:.1%} waiting for data"
+            f"{self.model} {epoch.epoch}/{self.epochs}  loss {epoch.loss:.3f} val {epoch.val_loss:.3f}  "
+            f"right {epoch.accuracy:.1%} val {epoch.val_accuracy:.1%}  {seconds:.0f} s, {data_wait:.1%} wait"
         )
+        self._describe(epoch.epoch)
 
     def end(self) -> None:
         """Report the whole."""
@@ -52,6 +89,23 @@ class Report:
                 f"{self.model} waited for data {self.waited_s / self.seconds:.0%} of the time; a faster disk, more "
                 "memory for the page cache, store.dtype: float16 or store.codec: none would feed it faster"
             )
+
+    def _describe(self, finished: int) -> None:
+        self.bar.describe(f"{self.model} {min(finished + 1, self.epochs)}/{self.epochs}")
+
+    def _estimate(self) -> None:
+        """Say how long the training will take, once some steps are known."""
+        measured = self._steps[FIRST_STEPS - 1 :]
+        if not measured or measured[-1][0] - measured[0][0] < ESTIMATE_S:
+            return
+        self._has_estimated = True
+        rate = sum(clips for _, clips in measured[1:]) / (measured[-1][0] - measured[0][0])
+        epochs = self.epochs - self._finished
+        seconds = epochs * (self.clips / rate + self.scored * self._score_s)
+        say(
+            f"train: {self.model} takes about {duration(seconds)}: {counted(epochs, 'epoch')} of {self.clips:,} clips "
+            f"at {rate:,.0f} clips/s, validation included"
+        )
 
     def _plot(self, epoch: Epoch) -> None:
         self.live.step = epoch.epoch

@@ -302,7 +302,7 @@ def test_another_training_is_trained(trained: Project, change: Callable[[Project
     change(trained)
     done = trained.stage("train", "base")
     assert done.code == 0, done.err
-    assert "train: base 1/1  loss" in done.out
+    assert "base 1/1  loss" in done.out
     assert "before" not in done.out
     assert BEFORE in trained.stage("train", "base").out
 
