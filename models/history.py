@@ -14,7 +14,7 @@ class Epoch:
     epoch: int
     """Counted from 1."""
     learning_rate: float
-    """At the end of the epoch."""
+    """Of the epoch's last step."""
     loss: float
     accuracy: float
     val_loss: float

@@ -13,7 +13,7 @@ from features.store.reader import WaveformStore
 from pipeline.shell.options import DEFAULT_SIZE, Folder, Size, parse_size, shard_cache
 from pipeline.shell.params import read_section, refuse_edited_settings
 from pipeline.shell.progress import progress
-from pipeline.shell.stage import default_workers, refuse_edited_code, run, say, warn_waiting
+from pipeline.shell.stage import counted, default_workers, refuse_edited_code, run, say, warn_waiting
 
 
 def main(
@@ -47,7 +47,7 @@ def main(
     reused = sum(outcome.reused for outcome in outcomes)
     cache.prune(limit)
     say(
-        f"featurize: {clips} clips of {name}, each {bins} x {frames}, {len(outcomes) - reused} shards "
+        f"featurize: {clips} clips of {name}, each {bins} x {frames}, {counted(len(outcomes) - reused, 'shard')} "
         f"computed, {reused} reused -> {target}"
     )
 

@@ -85,8 +85,9 @@ def main(
     _warn_of_lost_words(division, corpus)
     sizes = ", ".join(f"{name} {len(rows)}" for name, rows in division.rows.items())
     reused = [outcome.reused for each in outcomes for outcome in each]
+    written = counted(reused.count(False), "shard")
     say(
-        f"split: {source.clips} clips in {division.groups.max() + 1} groups, {reused.count(False)} shards written, "
+        f"split: {source.clips} clips in {division.groups.max() + 1} groups, {written} written, "
         f"{reused.count(True)} reused -> {sizes}{'' if source.speakers_known else UNKNOWN_SPEAKERS}"
     )
     if division.left_out:

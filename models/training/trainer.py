@@ -77,7 +77,8 @@ class Trainer:
         with strategy.scope():
             keras.utils.set_random_seed(spec.seed)
             self.model = build(network, shape, words, **about, precision=precision)
-            self._optimizer = _optimizer(spec, steps)
+            self._rate = _learning_rate(spec, steps)
+            self._optimizer = _optimizer(spec, self._rate)
             if precision == "float16":
                 self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
             self._optimizer.build(self.model.trainable_variables)
@@ -93,8 +94,10 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step."""
-        return float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
+        """The learning rate of the last step."""
+        if isinstance(self._rate, float):
+            return self._rate
+        return float(self._rate(keras.ops.convert_to_numpy(self._optimizer.iterations) - 1))
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -174,9 +177,11 @@ def _count_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int64))
 
 
-def _optimizer(spec: TrainSpec, steps: int) -> keras.optimizers.Optimizer:
+def _optimizer(
+    spec: TrainSpec, rate: float | keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
     optimizer = keras.optimizers.AdamW(
-        _learning_rate(spec, steps),
+        rate,
         weight_decay=spec.weight_decay,
         use_ema=spec.ema > 0,
         ema_momentum=spec.ema,

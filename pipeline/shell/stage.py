@@ -1,6 +1,7 @@
 """What every command shares: lines for the user, and errors as one sentence with exit code 2."""
 
 import errno
+import functools
 import io
 import os
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -17,6 +19,8 @@ from pipeline.shell.times import keep_time
 
 USAGE = 2
 """Exit code for bad input."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 PACKAGES = ("features", "models", "pipeline")
 """Packages of this project, whose modules a stage depends on."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -56,10 +60,19 @@ def default_workers() -> int:
 
 def run(stage: Callable[..., None]) -> None:
     """Run a stage's function as a command; its parameters become the command's arguments and options."""
+
+    @functools.wraps(stage)
+    def interruptible(*arguments: Any, **options: Any) -> None:
+        try:
+            stage(*arguments, **options)
+        except KeyboardInterrupt:
+            print_error("stopped by Ctrl-C; what was finished is kept, and dvc repro goes on from there")
+            raise SystemExit(INTERRUPTED) from None
+
     started = time.monotonic()
     try:
         with errors_as_sentences():
-            typer.run(stage)
+            typer.run(interruptible)
     except SystemExit as end:  # as typer ends a command
         if not end.code:
             keep_time(" ".join([Path(sys.argv[0]).stem, *sys.argv[1:]]), time.monotonic() - started)

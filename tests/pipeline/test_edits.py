@@ -58,7 +58,7 @@ def test_an_edited_transform_is_not_named_as_what_computed(split_project: Projec
     assert not (split_project.folder / "data/features/test.zarr").exists()
     path.write_text(good)
     done = split_project.stage("featurize", "test")
-    assert "1 shards computed, 0 reused" in done.out, done.err
+    assert "1 shard computed, 0 reused" in done.out, done.err
 
 
 def test_edited_settings_are_named(split_project: Project) -> None:
@@ -100,7 +100,7 @@ def test_edited_code_that_decides_no_shard_is_named_too(split_project: Project) 
     )
     assert done.code == 2
     assert "features/store/reader.py was edited while this ran" in done.err
-    assert "1 shards computed, 0 reused" in split_project.stage("featurize", "test").out, "nothing had been kept"
+    assert "1 shard computed, 0 reused" in split_project.stage("featurize", "test").out, "nothing had been kept"
 
 
 def test_an_edit_during_training_does_not_lose_it(split_project: Project) -> None:

@@ -104,7 +104,7 @@ def test_waveforms_are_taken_from_the_cache(project: Project) -> None:
     edited = stores(project)["train"].source_rows[5]
     made["wav_vals"][edited] *= 0.5
     project.save_npz(made)
-    assert "1 shards written, 2 reused" in project.stage("split").out
+    assert "1 shard written, 2 reused" in project.stage("split").out
     np.testing.assert_array_equal(stores(project)["train"].read(5, 6)[0], made["wav_vals"][edited])
 
     entries = sorted((project.folder / ".cache/features").glob("??/*"))

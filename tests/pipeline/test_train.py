@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -393,3 +394,15 @@ def test_a_repository_without_a_commit_is_one_sentence(project: Project) -> None
     done = project.stage("train", "base")
     assert (done.code, done.err.count("\n")) == (2, 1), done.err
     assert "expected a repository with a commit, so run: git add . && git commit -m start" in done.err
+
+
+def test_ctrl_c_says_that_progress_is_kept(project: Project) -> None:
+    project.set(**{"train.epochs": 200})
+    process = project.start(*TRAIN, env={"CHECKPOINT_EVERY": "0"})
+    assert process.stdout
+    assert process.stdout.readline().startswith("base 1/200")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "error: stopped by Ctrl-C; what was finished is kept, and dvc repro goes on from there\n"
+    assert (project.folder / ".cache/training/base.npz").is_file()

@@ -149,14 +149,12 @@ def test_training_stops_when_validation_no_longer_improves() -> None:
     assert whole.history[:-1] == trained.history
 
 
-def test_the_cosine_schedule_rises_and_falls_to_nothing() -> None:
+def test_the_cosine_schedule_rises_and_falls() -> None:
     rates = [epoch.learning_rate for epoch in run({"epochs": 4}).history]
     assert rates == sorted(rates, reverse=True)
     assert max(rates) <= 2e-3
-    assert rates[-1] == pytest.approx(0, abs=1e-9)
-    assert {epoch.learning_rate for epoch in run({"schedule": "constant", "epochs": 2}).history} == {
-        float(np.float32(2e-3))
-    }
+    assert 0 < rates[-1] < 0.1 * rates[0]  # that of the last step, which moves the weights a little
+    assert {epoch.learning_rate for epoch in run({"schedule": "constant", "epochs": 2}).history} == {2e-3}
 
 
 def test_rare_words_weigh_more_if_asked() -> None:

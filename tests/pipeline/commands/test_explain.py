@@ -35,7 +35,7 @@ def repro(project: Project, env: dict[str, str] | None = None, *options: str) ->
     stages = [f"featurize@{name}" for name in SETS]
     done = project.run("dvc", "repro", "--no-run-cache", *options, *stages, env=env)
     assert done.code == 0, done.out + done.err
-    found = re.findall(r"clips of (\w+), each .*?, (\d+) shards computed, (\d+) reused", done.out)
+    found = re.findall(r"clips of (\w+), each .*?, (\d+) shards? computed, (\d+) reused", done.out)
     return {name: (int(computed), int(reused)) for name, computed, reused in found}
 
 
