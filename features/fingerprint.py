@@ -81,8 +81,8 @@ def refuse_edited(sources: Iterable[Path]) -> None:
     for source in sources:
         if source.stat().st_ctime_ns > LOADED_NS - CLOCK_NS:
             raise InputError(
-                f"{source} was edited while this ran, so this may have run the old code; run this again, and restart "
-                "dask's workers if there are any"
+                f"{source} was edited while this ran, so the result may be of the old code and was not published; "
+                "shards and checkpoints are kept, so run this again (with a dask cluster, restart its workers first)"
             )
 
 

@@ -31,7 +31,7 @@ from pipeline.pages.galleries import (
     suspected_labels,
 )
 from pipeline.pages.render import render
-from pipeline.pages.runs import Before, Run, compare, read_before, read_run
+from pipeline.pages.runs import Before, Run, compare, is_uncommitted, read_before, read_run
 from pipeline.shell.params import PARAMS, DataSpec, read_networks, read_section
 from pipeline.shell.progress import progress
 from pipeline.shell.source import find_npz
@@ -106,6 +106,8 @@ def main() -> None:
         f"report: {PAGE} shows {counted(len(runs), 'network')} and {counted(len(media), 'clip')} to hear, "
         f"{PAGE.stat().st_size / 2**20:.1f} MiB"
     )
+    if is_uncommitted():
+        say("report: commit this run, and the next report compares with it: git add . && git commit -m 'describe it'")
 
 
 def _read_split(words: list[str]) -> dict[str, Any]:

@@ -154,6 +154,11 @@ def read_before(runs: list[Run]) -> Before | str:
     return Before(commit, same_words)
 
 
+def is_uncommitted() -> bool:
+    """Whether git has not got what the last run wrote."""
+    return bool(_git("status", "--porcelain", "--", "dvc.lock", "metrics"))
+
+
 def _predictions_of_head(name: str) -> Predictions | None:
     import dvc.api  # takes a second to load
     from dvc.exceptions import DvcException
