@@ -35,6 +35,7 @@ TO = Path("inspected")
 def command(
     store: Annotated[str, typer.Argument(help="A store, such as data/features/train.zarr or data/split/train.zarr.")],
     clip: Annotated[int | None, typer.Option(min=0, help="Show this clip, by its number in the store.")] = None,
+    row: Annotated[int | None, typer.Option(min=0, help="Show this clip, by its row in the npz.")] = None,
     word: Annotated[str | None, typer.Option(help="Show clips of this word.")] = None,
     sample: Annotated[
         int | None,
@@ -51,17 +52,22 @@ def command(
 
     features inspect data/features/train.zarr --word yes --sample 3
     """
-    if clip is not None and word is not None:
-        raise InputError("--clip and --word were both given; expected one of them, so leave out the other")
+    given = [name for name, value in (("--clip", clip), ("--row", row), ("--word", word)) if value is not None]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} were given; expected one of them, so leave out the rest")
     if word is None and (sample, seed) != (None, None):
         raise InputError("--sample and --seed choose among the clips of a word; expected --word with them, such as yes")
-    if clip is None and word is None and to is not None:
-        raise InputError("--to is where pictures and sound go; expected --word or --clip with it, to say of what")
+    if not given and to is not None:
+        raise InputError(
+            "--to is where pictures and sound go; expected --word, --clip or --row with it, to say of what"
+        )
     path = locate(store)
     with reachable(path):
         opened = open_store(path)
         if clip is not None:
             _show(opened, [_existing(opened, clip)], to, force, as_json)
+        elif row is not None:
+            _show(opened, [_clip_of_row(opened, row)], to, force, as_json)
         elif word is not None:
             _show(opened, _sample(opened, word, sample or SAMPLE, seed or 0), to, force, as_json)
         else:
@@ -142,6 +148,13 @@ def _existing(store: Store, clip: int) -> int:
     if clip >= store.clips:
         raise InputError(f"{store.path} has no clip {clip}; expected 0 to {store.clips - 1}")
     return clip
+
+
+def _clip_of_row(store: Store, row: int) -> int:
+    found = np.flatnonzero(store.source_rows == row)
+    if not len(found):
+        raise InputError(f"{store.path} holds no clip of row {row}; it may be in another set, so try that one's store")
+    return int(found[0])
 
 
 def _sample(store: Store, word: str, sample: int, seed: int) -> list[int]:

@@ -112,6 +112,16 @@ def test_one_clip_of_waveforms_and_for_programs(project: Project) -> None:
         assert (project.folder / shown[name]).stat().st_size > 1000
 
 
+def test_one_clip_by_its_row_in_the_npz(project: Project) -> None:
+    rows = WaveformStore.open(project.folder / "data/split/test.zarr").source_rows
+    done = features(project, "inspect", "data/features/test.zarr", "--row", str(rows[5]), "--to", "by row", "--json")
+    (shown,) = json.loads(done.out)
+    assert (shown["clip"], shown["source_row"]) == (5, rows[5])
+    other = next(row for row in range(1000) if row not in rows)
+    done = features(project, "inspect", "data/features/test.zarr", "--row", str(other))
+    assert (done.code, f"holds no clip of row {other}" in done.err) == (2, True)
+
+
 def test_verify_tells_and_repairs(project: Project) -> None:
     done = features(project, "verify", TRAIN)
     assert done.code == 0
@@ -240,10 +250,10 @@ def test_the_cache(project: Project) -> None:
         (["inspect", TRAIN, "--word", "Yes"], "there is no word 'Yes'; expected one of yes, no,"),
         (["diff", TRAIN, "data/split/train.zarr"], "holds waveforms; expected a store of features"),
         (["diff", TRAIN, "params.yaml"], "params.yaml is not a store"),
-        (["inspect", TRAIN, "--word", "yes", "--clip", "1"], "--clip and --word were both given; expected one of them"),
+        (["inspect", TRAIN, "--word", "yes", "--clip", "1"], "--clip and --word were given; expected one of them"),
         (["inspect", TRAIN, "--sample", "3"], "--sample and --seed choose among the clips of a word; expected --word"),
         (["inspect", TRAIN, "--clip", "1", "--seed", "3"], "--sample and --seed choose among the clips of a word"),
-        (["inspect", TRAIN, "--to", "there"], "--to is where pictures and sound go; expected --word or --clip"),
+        (["inspect", TRAIN, "--to", "there"], "--to is where pictures and sound go; expected --word, --clip or --row"),
         (["inspect", "s3://bucket/train.zarr"], "s3://bucket/train.zarr cannot be read (Install s3fs to access S3)"),
         (["cache", "show", "--cache", "."], "the cache folder is the current folder; expected one for shards"),
         (["verify", "params.yaml"], "params.yaml is not a store"),
