@@ -25,12 +25,13 @@ ResultsSize = Annotated[
         help="Least recently used trainings and evaluations above this size are removed.",
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print it for programs.")]
 
 
 @app.command()
 def show(
     cache_folder: Folder = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Where they lie, how many shards and results they hold, and how large these are."""
     shards, kept = shard_cache(cache_folder), Results.of_project()
@@ -55,31 +56,39 @@ def prune(
     cache_folder: Folder = None,
     cache_size: Size = DEFAULT_SIZE,
     results_size: ResultsSize = results.DEFAULT_SIZE,
+    as_json: Json = False,
 ) -> None:
     """Remove the least recently used shards and results until the rest fits."""
-    _prune(cache_folder, parse_size(cache_size), parse_size(results_size))
+    _prune(cache_folder, parse_size(cache_size), parse_size(results_size), as_json)
 
 
 @app.command()
-def clear(cache_folder: Folder = None) -> None:
+def clear(cache_folder: Folder = None, as_json: Json = False) -> None:
     """Remove every shard, and every kept training and evaluation.
 
     Stores keep what they hold; what they lack later is computed again. Trained networks stay in artifacts.
     """
-    _prune(cache_folder, 0, 0)
+    _prune(cache_folder, 0, 0, as_json)
 
 
-def _prune(cache_folder: Path | None, max_bytes: int, max_results_bytes: int) -> None:
+def _prune(cache_folder: Path | None, max_bytes: int, max_results_bytes: int, as_json: bool) -> None:
+    removed = {}
     for cache, limit, what in (
         (shard_cache(cache_folder), max_bytes, "shards"),
         (Results.of_project(), max_results_bytes, "trainings and evaluations"),
     ):
-        say(f"cache: removed {_counted(cache.prune(limit), what)}")
+        removed[what] = cache.prune(limit)
+        if not as_json:
+            say(f"cache: removed {_counted(removed[what], what)}")
         left = cache.usage()
         if left.bytes > limit:
             raise InputError(
                 f"{left.entries} {what} in {cache.folder} may not be removed; change the permissions of that folder"
             )
+    if as_json:
+        shards, kept = removed.values()
+        found = {"shards": shards.entries, "bytes": shards.bytes}
+        say(json.dumps({**found, "results": kept.entries, "results_bytes": kept.bytes}, indent=2))
 
 
 def _counted(usage: Usage, what: str) -> str:

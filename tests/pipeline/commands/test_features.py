@@ -233,6 +233,8 @@ def test_the_cache(project: Project) -> None:
     assert found["shards"] >= 4
     assert found["folder"].endswith(".cache/features")
     assert "cache: removed 0 shards, 0 MB" in features(project, "cache", "prune").out
+    removed = json.loads(features(project, "cache", "prune", "--json").out)
+    assert removed == {"shards": 0, "bytes": 0, "results": 0, "results_bytes": 0}
     done = features(project, "cache", "prune", "--cache-size", "0")
     assert f"cache: removed {found['shards']} shards" in done.out
     assert features(project, "verify", TRAIN).code == 0
