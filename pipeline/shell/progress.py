@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 Advance = Callable[[int], None]
 Unit = Literal["clips", "files", "windows", "bytes"]
-LINE_S = 8.0
-"""Seconds until the first line where there is no terminal; the next ones come after a twentieth of the time so far."""
+FIRST_S = 4.0
+"""Seconds until the first line where there is no terminal."""
+NEXT_S = 8.0
+"""Seconds until the next one; later a twentieth of the time so far."""
 
 
 class Bar:
@@ -36,7 +38,7 @@ class Bar:
         self.unit = unit
         self.done = 0
         self._before = 0
-        self._started = self._printed = time.monotonic()
+        self._started = time.monotonic()
         self._bar = bar
 
     def __call__(self, done: int) -> None:
@@ -45,9 +47,6 @@ class Bar:
         if self._bar:
             progress, task = self._bar
             progress.update(task, completed=self.done, rate=self.rate, left=self.left)
-        elif time.monotonic() - self._printed > max(LINE_S, (time.monotonic() - self._started) / 20):
-            self._printed = time.monotonic()
-            self._print()
 
     def skip(self, done: int) -> None:
         """Count what an earlier run finished: it is done, and took none of this run's time."""
@@ -78,14 +77,13 @@ class Bar:
             return ""
         return f"{duration((self.total - self.done) / self.per_s)} left"
 
-    def _print(self) -> None:
+    @property
+    def line(self) -> str:
+        """All of it, in words."""
+        if not self.done:
+            return f"{self.what} ..."
         share = f" {self.done / self.total:.0%}," if self.total else f" {self.done:,} {self.unit},"
-        _tell(f"{self.what}:{share} {self.rate}{f', {self.left}' if self.left else ''}")
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+        return f"{self.what}:{share} {self.rate}{f', {self.left}' if self.left else ''}"
 
 
 def duration(seconds: float) -> str:
@@ -105,7 +103,9 @@ def duration(seconds: float) -> str:
 def progress(what: str, total: int | None, unit: Unit = "clips") -> Iterator[Bar]:
     """Show how far a step has come; ``total`` is None if it is unknown."""
     if not sys.stderr.isatty():
-        yield Bar(what, total, unit, None)
+        piped = Bar(what, total, unit, None)
+        with _telling(piped):
+            yield piped
         return
     from rich import progress as rich  # loaded for a terminal only
     from rich.console import Console
@@ -126,17 +126,27 @@ def progress(what: str, total: int | None, unit: Unit = "clips") -> Iterator[Bar
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """Show that a step goes on whose length nobody knows."""
-    if sys.stderr.isatty():
-        from rich.console import Console  # loaded for a terminal only
-
-        with Console(file=sys.stderr).status(what):
+    if not sys.stderr.isatty():
+        with _telling(Bar(what, None, "clips", None)):
             yield
         return
-    ended = threading.Event()
+    from rich.console import Console  # loaded for a terminal only
+
+    with Console(file=sys.stderr).status(what):
+        yield
+
+
+@contextmanager
+def _telling(bar: Bar) -> Iterator[None]:
+    """Print a line about a step now and then."""
+    ended, started = threading.Event(), time.monotonic()
 
     def tell() -> None:
-        while not ended.wait(LINE_S):
-            _tell(f"{what} ...")
+        wait = FIRST_S
+        while not ended.wait(wait):
+            sys.stderr.write(f"{bar.line}\n")
+            sys.stderr.flush()
+            wait = max(NEXT_S, (time.monotonic() - started) / 20)
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()

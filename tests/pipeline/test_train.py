@@ -170,13 +170,13 @@ def test_a_network_changes_what_its_own_recipe_names(project: Project) -> None:
     project.set(**{"models.small": {**RESIDUAL, "train": recipe}, "train.augment": {"noise": 0.5}})
     done = project.stage("train", "small")
     assert done.code == 0, done.err
-    assert "train: small 3/3" in done.out
+    assert "small 3/3" in done.out
     assert "train: small in float32, best epoch " in done.out
     project.set(**{"models.small.train": {}, "train.epochs": 3, "train.learning_rate": 0.01})
     project.set(**{"train.label_smoothing": 0.1, "train.augment": {"noise": 0.5, "gain_db": 3.0}})
     assert "train: small was trained with these settings before" in project.stage("train", "small").out
     project.set(**{"train.augment.noise": 0.4})
-    assert "train: small 3/3" in project.stage("train", "small").out
+    assert "small 3/3" in project.stage("train", "small").out
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_a_full_disk_does_not_lose_the_training(project: Project) -> None:
     )
     done = in_own_mounts(project, script)
     first, _, rest = done.stdout.partition(f"code 2\n{CHECKPOINT}\ntrain: base {RESUMED} after 1 epoch")
-    assert "train: base 1/1" in first, done.stdout + done.stderr
+    assert "base 1/1" in first, done.stdout + done.stderr
     assert rest.splitlines()[-3:] == ["history.csv", "live", "model.keras"]
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

@@ -288,7 +288,12 @@ def train_to(folder: Path) -> None:
             steps.write(f"{clips}\n")
             steps.flush()
 
-        trained = run(AUGMENTED, checkpoint=Checkpoint(folder / "c", "k", every_s=0), on_batch=tell)
+        trained = run(
+            AUGMENTED,
+            checkpoint=Checkpoint(folder / "c", "k", every_s=0),
+            on_batch=tell,
+            on_resume=lambda before, batches: tell((len(before) * 6 + batches) * 32),
+        )
     np.savez(folder / "weights.npz", *trained.model.get_weights())
     (folder / "history").write_text(repr(trained.history))
 

@@ -59,7 +59,8 @@ def test_a_short_step_is_silent_elsewhere(capfd: pytest.CaptureFixture[str]) -> 
 def test_a_long_step_prints_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "LINE_S", 0.1)
+    monkeypatch.setattr(module, "FIRST_S", 0.1)
+    monkeypatch.setattr(module, "NEXT_S", 0.1)
     with progress("examining", 40) as bar:
         for _ in range(40):
             bar(1)
@@ -74,7 +75,8 @@ def test_a_long_step_prints_a_line_now_and_then(
 def test_a_step_of_unknown_length_says_that_it_goes_on(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "LINE_S", 0.1)
+    monkeypatch.setattr(module, "FIRST_S", 0.1)
+    monkeypatch.setattr(module, "NEXT_S", 0.1)
     with working("base: loading TensorFlow"):
         time.sleep(0.35)
     assert capfd.readouterr().err.splitlines() == ["base: loading TensorFlow ..."] * 3
