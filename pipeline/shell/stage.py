@@ -67,7 +67,8 @@ def run(stage: Callable[..., None]) -> None:
             stage(*arguments, **options)
         except KeyboardInterrupt:
             print_error("stopped by Ctrl-C; what was finished is kept, and dvc repro goes on from there")
-            raise SystemExit(INTERRUPTED) from None
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)  # all is cleaned up; threads of TensorFlow that still run can crash a slower end
 
     started = time.monotonic()
     try:
