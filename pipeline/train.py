@@ -29,7 +29,7 @@ from pipeline.shell.options import parse_size
 from pipeline.shell.params import changed, read_section, read_variant, refuse_edited_settings, refuse_odd_name
 from pipeline.shell.progress import progress, working
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
-from pipeline.shell.stage import refuse_edited_code, run, say, warn, warn_waiting
+from pipeline.shell.stage import interrupted_between_steps, refuse_edited_code, run, say, warn, warn_waiting
 from pipeline.shell.training import Report
 
 if TYPE_CHECKING:
@@ -243,8 +243,12 @@ def _fit(
     clips, scored = store.clips // spec.batch_size * spec.batch_size, FeatureStore.open(VALIDATION).clips
     total = spec.epochs * (clips + scored)
     try:
-        with damage_as_input_error(), progress(f"{model} preparing", total) as bar:
-            report = Report(model, spec.epochs, clips, scored, plots, bar)
+        with (
+            damage_as_input_error(),
+            progress(f"{model} preparing", total) as bar,
+            interrupted_between_steps() as check,
+        ):
+            report = Report(model, spec.epochs, clips, scored, plots, bar, check)
             trained = train_on(
                 FEATURES,
                 network,

@@ -4,7 +4,9 @@ import errno
 import functools
 import io
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,8 +69,7 @@ def run(stage: Callable[..., None]) -> None:
             stage(*arguments, **options)
         except KeyboardInterrupt:
             print_error("stopped by Ctrl-C; what was finished is kept, and dvc repro goes on from there")
-            sys.stdout.flush()
-            os._exit(INTERRUPTED)  # all is cleaned up; threads of TensorFlow that still run can crash a slower end
+            raise SystemExit(INTERRUPTED) from None
 
     started = time.monotonic()
     try:
@@ -78,6 +79,35 @@ def run(stage: Callable[..., None]) -> None:
         if not end.code:
             keep_time(" ".join([Path(sys.argv[0]).stem, *sys.argv[1:]]), time.monotonic() - started)
         raise
+
+
+@contextmanager
+def interrupted_between_steps() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until the next call of what this yields; pressed twice, it stops at once.
+
+    TensorFlow aborts the process where an interrupt strikes inside its own code.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    is_pressed = False
+
+    def press(*_: Any) -> None:
+        nonlocal is_pressed
+        if is_pressed:
+            raise KeyboardInterrupt
+        is_pressed = True
+
+    def check() -> None:
+        if is_pressed:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def refuse_edited_code() -> None:

@@ -1,6 +1,7 @@
 """What a training tells while it runs: lines and a bar for a person, DVCLive's files for plots."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ class Report:
     """Clips of the validation set."""
     live: "Live"
     bar: Bar
+    check: Callable[[], None] = lambda: None
+    """Called after each step and each scored batch; what it raises ends the training."""
     seconds: float = 0.0
     """Of all steps so far."""
     waited_s: float = 0.0
@@ -58,6 +61,7 @@ class Report:
 
     def batch(self, clips: int) -> None:
         """Report a step."""
+        self.check()
         self.bar(clips)
         if not self._has_estimated:
             self._steps.append((time.monotonic(), clips))
@@ -65,6 +69,7 @@ class Report:
 
     def score(self, clips: int) -> None:
         """Report a batch of the validation set."""
+        self.check()
         self.bar.describe(f"{self.model} validating")
         self.bar(clips)
         self._steps.clear()  # the next step begins later than this one ended
