@@ -157,11 +157,13 @@ class Project:
 
     folder: Path
 
-    def run(self, *command: str, env: dict[str, str] | None = None) -> Finished:
+    def run(self, *command: str, env: dict[str, str] | None = None, stdin: str | None = None) -> Finished:
         """Run a command there, with this Python first on the path."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, **(env or {})}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, input=stdin, capture_output=True, text=True, check=False
+        )
         return Finished(done.returncode, done.stdout, done.stderr)
 
     def start(self, *command: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
@@ -212,11 +214,12 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def make_repository(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
-    """Make a copy of the product under git and DVC."""
+def make_repository(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Project]:
+    """Make a copy of the product under git and DVC, with settings of its own."""
 
-    def make() -> Project:
+    def make(**settings: Any) -> Project:
         project = copy_product(tmp_path_factory.mktemp("repository"))
+        project.set(**settings)
         shutil.copytree(ROOT / ".dvc", project.folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "local"))
         for command in (
             ["git", "init", "--quiet"],
