@@ -1,6 +1,7 @@
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -27,6 +28,9 @@ from models.training.memory import free_bytes, largest_batch
 from models.training.trainer import balanced_weights
 
 NETWORK = CnnSpec(skip_connections=False, dropout=0.1, dense_units=16)
+"""It learns what these tests teach in 36 steps."""
+TINY = DsCnnSpec(channels=4, blocks=1)
+"""It learns less, and is built and trained in a third of the time."""
 SHAPE = (24, 16)
 TRANSFORM = Transform(kind="magnitude", n_fft=46, hop_length=64, window="hann")
 FRONT_END = FrontEnd(TRANSFORM, 1024)  # 16 frames a second
@@ -79,18 +83,17 @@ def fit(network: NetworkSpec, settings: TrainSpec, *streams: object, **options: 
     return train(network, settings, *streams, **{"front_end": front_end, **options})
 
 
-def run(changes: dict[str, object] | None = None, **options: object) -> Trained:
+def run(changes: dict[str, object] | None = None, network: NetworkSpec = TINY, **options: object) -> Trained:
     options = {"clips_of_words": WORDS, **options}
-    return fit(NETWORK, spec(**(changes or {})), stream(), batches(50, 1), **options)
+    return fit(network, spec(**(changes or {})), stream(), batches(50, 1), **options)
 
 
-@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_learns_in_every_precision(precision: str) -> None:
     clips: list[int] = []
     told: list[tuple[Epoch, float, float]] = []
-    trained = run(
-        {"precision": precision, "epochs": 6}, on_batch=clips.append, on_epoch=lambda *epoch: told.append(epoch)
-    )
+    changes = {"precision": precision, "epochs": 6}
+    trained = run(changes, NETWORK, on_batch=clips.append, on_epoch=lambda *epoch: told.append(epoch))
     assert trained.history[-1].accuracy > 0.95
     assert best_of(trained.history).val_accuracy > 0.9
     assert clips == [32] * 36
@@ -104,16 +107,19 @@ def test_training_learns_in_every_precision(precision: str) -> None:
 
 
 def test_training_in_float16_follows_that_in_float32() -> None:
-    """In few and small steps, because processors compute float16 a hundred times slower."""
+    """On one small batch, because processors compute float16 a hundred times slower."""
     features, labels = tones(48, 0)
-    small = tf.data.Dataset.from_tensor_slices((features[:, :16], labels // 2)).repeat().batch(8)  # two of three bands
+    few = features[:8, :16], labels[:8] // 2  # two of three bands
+    once = tf.data.Dataset.from_tensor_slices(few).repeat().batch(8)
+    network = msgspec.structs.replace(NETWORK, dropout=0.0)
     losses = {}
     for precision in ("float32", "float16"):
-        settings = spec(precision=precision, batch_size=8, epochs=4, schedule="constant", learning_rate=5e-4)
-        trained = fit(NETWORK, settings, small.skip, small.take(2), clips_of_words=np.array([32, 16]))
+        settings = spec(precision=precision, batch_size=8, epochs=6, schedule="constant", learning_rate=5e-4)
+        trained = fit(network, settings, once.skip, once.take(1), clips_of_words=np.array([4, 4]))
         losses[precision] = [epoch.loss for epoch in trained.history]
+    assert losses["float16"] != losses["float32"]
     assert losses["float16"] == pytest.approx(losses["float32"], rel=0.1)
-    assert losses["float16"][-1] < 0.9 * losses["float16"][0]
+    assert losses["float16"][-1] < 0.7 * losses["float16"][0]
 
 
 def evaluated(trained: Trained) -> tuple[float, float]:
@@ -123,8 +129,13 @@ def evaluated(trained: Trained) -> tuple[float, float]:
 
 
 def test_float16_features_are_cast_where_they_are_used() -> None:
-    trained = fit(NETWORK, spec(), stream(dtype="float16"), batches(50, 1), clips_of_words=WORDS)
-    assert best_of(trained.history).val_accuracy > 0.9
+    stored = stream(dtype="float16")
+
+    def cast(first: int) -> tf.data.Dataset:
+        return stored(first).map(lambda features, label: (tf.cast(features, tf.float32), label))
+
+    one, same = (fit(TINY, spec(epochs=1), given, batches(50, 1), clips_of_words=WORDS) for given in (stored, cast))
+    assert one.history == same.history
 
 
 def test_the_best_epoch_by_validation_loss_is_kept() -> None:
@@ -162,12 +173,12 @@ def test_rare_words_weigh_more_if_asked() -> None:
     np.testing.assert_allclose(weights, [100 / 180, 5, 0], rtol=1e-6)
     counts = np.bincount(tones(CLIPS, 0)[1], minlength=3)
     plain, weighted = (
-        fit(NETWORK, spec(class_weights=which, epochs=1), stream(), batches(50, 1), clips_of_words=counts)
+        fit(TINY, spec(class_weights=which, epochs=1), stream(), batches(50, 1), clips_of_words=counts)
         for which in ("none", "balanced")
     )
     assert plain.history != weighted.history
     even = fit(
-        NETWORK,
+        TINY,
         spec(class_weights="balanced", epochs=1),
         stream(),
         batches(50, 1),
@@ -176,8 +187,9 @@ def test_rare_words_weigh_more_if_asked() -> None:
     assert even.history[0].loss == pytest.approx(plain.history[0].loss, rel=0.01)
 
 
-def test_equal_settings_give_equal_networks() -> None:
-    first, second = run(), run()
+def test_equal_settings_give_equal_networks(tmp_path: Path) -> None:
+    """With checkpoints and without."""
+    first, second = run(), run(checkpoint=Checkpoint(tmp_path / "c", "k", every_s=0))
     assert first.history == second.history
     for one, other in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -208,39 +220,33 @@ NETWORKS = {
 }
 
 
-class InterruptedTrainingError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_resumes_in_mid_epoch_with_augmentation(name: str, tmp_path: Path) -> None:
-    changes = {**AUGMENTED, "epochs": 2}
-    noise = tones(20, 2)[0]
+    """From the checkpoint that a kill in the eighth step would have left."""
+    settings, noise = spec(**AUGMENTED, epochs=2), tones(20, 2)[0]
+    heard: list[int] = []
 
-    def trained(checkpoint: Checkpoint | None = None, until: float = math.inf) -> Trained:
-        heard: list[int] = []
+    def keep_a_checkpoint(clips: int) -> None:
+        heard.append(clips)
+        if len(heard) == 8:  # of six steps an epoch
+            shutil.copy(tmp_path / "c", tmp_path / "kept")
 
-        def stop(clips: int) -> None:
-            heard.append(clips)
-            if sum(heard) >= until:
-                raise InterruptedTrainingError
-
+    def trained(checkpoint: str, **options: object) -> Trained:
         return fit(
             NETWORKS[name],
-            spec(**changes),
+            settings,
             stream(),
             batches(50, 1),
             clips_of_words=WORDS,
             noise=noise,
-            checkpoint=checkpoint,
-            on_batch=stop,
+            checkpoint=Checkpoint(tmp_path / checkpoint, "k", every_s=0),
+            **options,
         )
 
-    whole = trained()
-    checkpoint = Checkpoint(tmp_path / "c", "k", every_s=0)
-    with pytest.raises(InterruptedTrainingError):
-        trained(checkpoint, 8 * 32)  # of six batches an epoch
-    resumed = trained(checkpoint)
+    whole = trained("c", on_batch=keep_a_checkpoint)
+    resumed_after: list[tuple[int, int]] = []
+    resumed = trained("kept", on_resume=lambda epochs, steps: resumed_after.append((len(epochs), steps)))
+    assert resumed_after == [(1, 1)]
     assert resumed.history == whole.history
     for one, same in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, same)
@@ -249,7 +255,7 @@ def test_every_network_resumes_in_mid_epoch_with_augmentation(name: str, tmp_pat
 def test_clips_are_varied_anew_each_time_they_are_heard() -> None:
     """One batch, again and again, by a network that does not learn."""
     once = tf.data.Dataset.from_tensor_slices(tones(32, 0)).batch(32).repeat()
-    network = ResidualSpec(channels=(4, 6, 8, 10))
+    network = DsCnnSpec(channels=4, blocks=1, dropout=0)
     for augment, different in ((None, 1), ({"gain_db": 6.0, "shift_s": 0.2}, 4)):
         settings = spec(learning_rate=1e-30, schedule="constant", epochs=4, augment=augment)
         trained = fit(network, settings, once.skip, batches(50, 1), clips_of_words=np.array([32, 0, 0]))
@@ -274,7 +280,7 @@ def test_weight_decay_and_smoothing_do_what_they_say() -> None:
             np.testing.assert_array_equal(one, other)
         else:
             assert np.abs(other).sum() == pytest.approx(0.98 * np.abs(one).sum(), rel=0.01)  # 1 - 10 * 0.002
-    smoothed = run({"epochs": 6, "label_smoothing": 0.3})
+    smoothed = run({"epochs": 6, "label_smoothing": 0.3}, NETWORK)
     target = np.array([0.8, 0.1, 0.1])
     assert smoothed.history[-1].accuracy > 0.95
     assert smoothed.history[-1].loss > -(target * np.log(target)).sum()
@@ -290,6 +296,7 @@ def train_to(folder: Path) -> None:
 
         trained = run(
             AUGMENTED,
+            NETWORK,
             checkpoint=Checkpoint(folder / "c", "k", every_s=0),
             on_batch=tell,
             on_resume=lambda before, batches: tell((len(before) * 6 + batches) * 32),
@@ -303,9 +310,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) ->
     spawn = multiprocessing.get_context("spawn")
     for folder in (whole, killed):
         folder.mkdir()
-    uninterrupted = spawn.Process(target=train_to, args=(whole,))
-    uninterrupted.start()
-    uninterrupted.join()
+    train_to(whole)
     rng = np.random.default_rng(0)
     for until in (int(rng.integers(7, 12)), math.inf):
         process = spawn.Process(target=train_to, args=(killed,))
@@ -375,7 +380,7 @@ def test_several_devices_share_a_batch() -> None:
     with spawn.Pool(1) as pool:
         several = pool.apply(train_on_two)
     # Normalisation is over each device's part of a batch, so they agree at the beginning and not to the last digit.
-    assert several[0].loss == pytest.approx(run({"epochs": 1}).history[0].loss, rel=0.1)
+    assert several[0].loss == pytest.approx(run({"epochs": 1}, NETWORK).history[0].loss, rel=0.1)
     assert several[-1].accuracy > 0.95
 
 
@@ -384,7 +389,7 @@ def train_on_two() -> list[Epoch]:
     tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     assert strategy.num_replicas_in_sync == 2
-    return run({"epochs": 6}, strategy=strategy).history
+    return run({"epochs": 6}, NETWORK, strategy=strategy).history
 
 
 def test_statistics_are_those_of_each_frequency() -> None:
@@ -422,7 +427,7 @@ def test_a_training_of_one_step_learns() -> None:
     for one, same in zip(cosine, constant, strict=True):
         np.testing.assert_array_equal(one, same)
     changes = [np.abs(one - before).max() for one, before in zip(cosine, untrained, strict=True) if one.ndim == 4]
-    assert len(changes) == 10
+    assert len(changes) == 3
     assert min(changes) == pytest.approx(2e-3, rel=0.1)  # Adam's first step moves a weight by the learning rate
 
 
