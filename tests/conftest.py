@@ -1,12 +1,15 @@
 """Inputs that tests make for themselves, seeded, and projects they run in: real git and DVC repositories."""
 
+import io
 import os
 import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from features.store.cache import ShardCache
 from features.store.layout import StoreSpec
 from features.store.reader import FeatureStore, WaveformStore
 from features.store.writer import ClipColumns, create_waveform_store
+from pipeline.shell.stage import run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -177,6 +181,14 @@ class Project:
         """Run one stage's module."""
         return self.run(sys.executable, "-m", f"pipeline.{name}", *arguments)
 
+    def stage_here(self, name: str, *arguments: str) -> Finished:
+        """Run one stage in this process: for tests of what it does, because a process loads TensorFlow for seconds.
+
+        The code is that of this checkout, not of the copy.
+        """
+        stage = import_module(f"pipeline.{name}").main
+        return in_this_process(self.folder, lambda: run(stage), name, *arguments)
+
     def set(self, **changes: Any) -> None:
         """Change settings of its params.yaml."""
         change_params(self.folder / "params.yaml", **changes)
@@ -194,6 +206,21 @@ class Project:
         return sorted(
             str(path.relative_to(self.folder)) for root in roots for path in root.rglob("*") if path.is_file()
         )
+
+
+def in_this_process(folder: Path, command: Callable[[], object], *argv: str, stdin: bytes = b"") -> Finished:
+    """Run a command in a folder, with a command line and standard input and output of its own."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    before = sys.argv, sys.stdin
+    sys.argv, sys.stdin = list(argv), io.TextIOWrapper(io.BytesIO(stdin))
+    try:
+        with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+            command()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        sys.argv, sys.stdin = before
+    return Finished(code, out.getvalue(), err.getvalue())
 
 
 def copy_product(folder: Path) -> Project:

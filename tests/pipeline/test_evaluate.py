@@ -23,8 +23,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (project.folder / "data/split").mkdir(parents=True)
     for name, clips in (("train", 96), ("validation", 40), ("test", 40)):
         write_waveforms(project.folder / f"data/split/{name}.zarr", clips)
-        assert project.stage("featurize", name).code == 0
-    assert project.stage("train", "base").code == 0
+        assert project.stage_here("featurize", name).code == 0
+    assert project.stage_here("train", "base").code == 0
     return project.folder
 
 
@@ -41,7 +41,7 @@ def outcome(project: Project) -> tuple[bytes, bytes]:
 
 def test_a_finished_evaluation_is_taken_again(project: Project) -> None:
     """To the byte, and without loading TensorFlow."""
-    first = project.run(*EVALUATE)
+    first = project.stage_here("evaluate", "base")
     assert first.code == 0, first.err
     before = outcome(project)
     evaluation = project.folder / "models/evaluation.py"
@@ -57,17 +57,17 @@ def test_a_finished_evaluation_is_taken_again(project: Project) -> None:
 
 
 def test_another_network_or_test_set_is_evaluated(project: Project) -> None:
-    assert project.run(*EVALUATE).code == 0
+    assert project.stage_here("evaluate", "base").code == 0
     first = outcome(project)
     project.set(**{"train.seed": 1})
-    assert project.stage("train", "base").code == 0
-    assert BEFORE not in project.run(*EVALUATE).out
+    assert project.stage_here("train", "base").code == 0
+    assert BEFORE not in project.stage_here("evaluate", "base").out
     second = outcome(project)
     assert second != first
     shutil.rmtree(project.folder / "data/split/test.zarr")
     write_waveforms(project.folder / "data/split/test.zarr", 40, seed=1)
-    assert project.stage("featurize", "test").code == 0
-    assert BEFORE not in project.run(*EVALUATE).out
+    assert project.stage_here("featurize", "test").code == 0
+    assert BEFORE not in project.stage_here("evaluate", "base").out
     assert outcome(project) not in (first, second)
 
 
@@ -75,7 +75,7 @@ def test_a_network_whose_end_is_missing_is_refused(project: Project) -> None:
     network = project.folder / "artifacts/base/model.keras"
     network.write_bytes(network.read_bytes()[:-1000])
     before = contents(project.folder / "artifacts")
-    done = project.run(*EVALUATE)
+    done = project.stage_here("evaluate", "base")
     assert done.code == 2
     assert "artifacts/base/model.keras cannot be loaded as a network (" in done.err
     assert contents(project.folder / "artifacts") == before

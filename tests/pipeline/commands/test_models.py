@@ -9,7 +9,6 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable
-from contextlib import chdir, redirect_stderr, redirect_stdout
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from conftest import ROOT, Finished, Project, copy_product
+from conftest import ROOT, Finished, Project, copy_product, in_this_process
 from packaging.requirements import Requirement
 
 from models.predictions import read_predictions
@@ -69,11 +68,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     waves = np.stack([sound(word, seed) for seed, word in enumerate(words)])
     speakers = np.array([f"s{number % 20}" for number in range(len(words))])
     project.save_npz({"wav_vals": waves, "label_vals": words, "group_vals": speakers})
-    assert project.stage("split").code == 0
-    for name in ("train", "validation", "test"):
-        assert project.stage("featurize", name).code == 0
-    for stage in ("train", "evaluate"):
-        done = project.stage(stage, "base")
+    for stage in ("split", "featurize train", "featurize validation", "featurize test", "train base", "evaluate base"):
+        done = project.stage_here(*stage.split())
         assert done.code == 0, done.err
     shutil.copytree(project.folder / "artifacts/base", project.folder / "artifacts/skip")
     metrics = json.loads((project.folder / "metrics/base.json").read_text())
@@ -83,17 +79,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def models(project: Project, *arguments: str, folder: Path | None = None, stdin: bytes = b"") -> Finished:
     """Run the command in the project or another folder; in this process, because TensorFlow takes seconds to load."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    before = sys.argv, sys.stdin
-    sys.argv, sys.stdin = ["models", *arguments], io.TextIOWrapper(io.BytesIO(stdin))
-    try:
-        with chdir(folder or project.folder), redirect_stdout(out), redirect_stderr(err):
-            main()
-    except SystemExit as exit_:
-        code = exit_.code
-    finally:
-        sys.argv, sys.stdin = before
-    return Finished(code or 0, out.getvalue(), err.getvalue())
+    return in_this_process(folder or project.folder, main, "models", *arguments, stdin=stdin)
 
 
 def predicted(project: Project, *arguments: str, stdin: bytes | None = None) -> list[dict]:
