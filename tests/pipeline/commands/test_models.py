@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
             "corpus": {"words": WORDS, "sample_rate_hz": RATE_HZ, "clip_seconds": 0.5},
             "features.n_fft": 64,
             "features.hop_length": 64,
+            "models.base.dimensions": 1,  # learns this better than 2, in a quarter of the time
             "train.epochs": 10,
+            "train.learning_rate": 0.003,
             "train.precision": "float32",
             "split.test_fraction": 0.2,
         }
@@ -213,18 +216,19 @@ def test_odd_recordings_get_an_answer_that_says_what_is_odd(trained: Project, tm
 
 
 def test_memory_is_flat_in_the_length_of_a_recording(trained: Project, tmp_path: Path) -> None:
-    def peak(minutes: int) -> int:
-        path = write(tmp_path / f"{minutes}.wav", np.tile(stream_of(["low"], 16000), 40 * minutes), 16000)
-        script = (
-            "import resource, sys; from pipeline.commands.models.__main__ import app; "
-            f"app(['predict', {str(path)!r}], standalone_mode=False); "
-            "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
-        )
-        done = trained.run(sys.executable, "-c", script)
-        assert done.code == 0, done.err
-        return int(done.out.split()[-1])
-
-    assert peak(10) - peak(1) < 100
+    for minutes in (1, 10):
+        write(tmp_path / f"{minutes}.wav", np.tile(stream_of(["low"], 16000), 40 * minutes), 16000)
+    script = (
+        "import re; from pathlib import Path; from pipeline.commands.models.__main__ import app\n"
+        "for minutes in (1, 1, 10):\n"
+        "    Path('/proc/self/clear_refs').write_text('5')  # the peak is counted from here\n"
+        f"    app(['predict', f'{tmp_path}/{{minutes}}.wav'], standalone_mode=False)\n"
+        "    print('peak', re.search(r'VmHWM:\\s*(\\d+) kB', Path('/proc/self/status').read_text())[1])\n"
+    )
+    done = trained.run(sys.executable, "-c", script)
+    assert done.code == 0, done.err
+    _, short, long = map(int, re.findall(r"^peak (\d+)$", done.out, re.MULTILINE))
+    assert (long - short) / 1024 < 20  # MiB; the samples alone are 35 MiB more
 
 
 def test_the_default_network_is_that_of_the_highest_validation_accuracy(trained: Project, tmp_path: Path) -> None:
@@ -315,29 +319,34 @@ def examples() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def exports(trained: Project) -> dict[str, Path]:
+def listed(trained: Project) -> dict[str, Any]:
+    """What is said of the exports for TFLite."""
+    done = models(trained, "export", "base", "--to", "tflite", "--json")
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+@pytest.fixture(scope="module")
+def exports(trained: Project, listed: dict[str, Any]) -> dict[str, Path]:
     """Every export of base."""
-    for to in ("savedmodel", "tflite", "keras"):
+    for to in ("savedmodel", "keras"):
         done = models(trained, "export", "base", "--to", to)
         assert done.code == 0, done.err
         assert done.err == ""
     return {path.name: path for path in (trained.folder / "exports").iterdir()}
 
 
-def test_exports_are_listed_with_size_accuracy_and_cost(trained: Project) -> None:
-    done = models(trained, "export", "skip", "--to", "tflite", "--json")
-    assert done.code == 0, done.err
-    result = json.loads(done.out)
-    whole, int8 = result["exports"]
-    assert whole["path"] == "exports/skip.tflite"
-    assert int8["path"] == "exports/skip-int8.tflite"
+def test_exports_are_listed_with_size_accuracy_and_cost(trained: Project, listed: dict[str, Any]) -> None:
+    whole, int8 = listed["exports"]
+    assert whole["path"] == "exports/base.tflite"
+    assert int8["path"] == "exports/base-int8.tflite"
     assert whole["largest_difference"] <= 1e-4
     assert whole["accuracy"] == whole["accuracy_of_pipeline"] > 0.95
     assert abs(int8["accuracy"] - whole["accuracy"]) <= 0.01
-    assert whole["bytes"] == (trained.folder / "exports/skip.tflite").stat().st_size > 3 * int8["bytes"]
-    assert result["multiply_adds"]["transform"] == 64 * 66 * 63
+    assert whole["bytes"] == (trained.folder / "exports/base.tflite").stat().st_size > 3 * int8["bytes"]
+    assert listed["multiply_adds"]["transform"] == 64 * 66 * 63
     (cost,) = json.loads((trained.folder / "metrics/base.json").read_text())["cost"]
-    assert result["multiply_adds"]["network"] == cost["multiply_adds"]
+    assert listed["multiply_adds"]["network"] == cost["multiply_adds"]
 
 
 @pytest.mark.parametrize("name", ["base.tflite", "base", "base.keras"])
@@ -351,9 +360,10 @@ def test_the_readmes_program_needs_the_export_alone(exports: dict[str, Path], na
     (here / "program.py").write_text(examples()[name])
     for word in ("low", "high"):
         write(here / f"{word}.wav", sound(word, 3), RATE_HZ)
-        done = Project(here).run(sys.executable, "-S", "program.py", f"{word}.wav", env={"PYTHONPATH": str(site)})
-        assert done.code == 0, done.err
-        assert done.out.split()[0] == word
+    run = "import runpy, sys\nfor sys.argv[1] in ('low.wav', 'high.wav'): runpy.run_path('program.py')"
+    done = Project(here).run(sys.executable, "-S", "-c", run, "", env={"PYTHONPATH": str(site)})
+    assert done.code == 0, done.err
+    assert [line.split()[0] for line in done.out.splitlines()] == ["low", "high"]
 
 
 def test_the_environments_lack_what_they_are_to_lack(tmp_path: Path) -> None:
@@ -539,8 +549,6 @@ def test_streaming_finds_a_threshold_that_predict_uses(trained: Project, tmp_pat
         assert table[0] == "threshold,false_alarms,false_alarms_per_hour,missed,delay_s"
         shares = [float(row.split(",")[3]) for row in table[1:]]
         assert shares == sorted(shares)
-    again = models(trained, "score", "base", "--streaming", "--hours", "0.1", "--json")
-    assert json.loads(again.out) == results[:1]
     path = write(tmp_path / "a.wav", stream_of(["low"], RATE_HZ), RATE_HZ)
     done = models(trained, "predict", "--json", "--model", "base", str(path))
     assert json.loads(done.out)["threshold"] == results[0]["threshold"]
@@ -548,8 +556,11 @@ def test_streaming_finds_a_threshold_that_predict_uses(trained: Project, tmp_pat
     assert models(trained, "export", "base", "--to", "keras", "--out", str(out)).code == 0
     done = models(trained, "predict", "--json", "--model", str(out / "base.keras"), str(path))
     assert json.loads(done.out)["threshold"] == results[0]["threshold"]
-    printed = models(trained, "score", "base", "--streaming", "--hours", "0.1").out.splitlines()
-    assert printed[1].split() == ["network", "threshold", "false", "alarms/h", "(below)", "missed", "delay"]
+    table = (trained.folder / "streaming/base.csv").read_bytes()
+    _, heads, row, *_ = models(trained, "score", "base", "--streaming", "--hours", "0.1").out.splitlines()
+    assert heads.split() == ["network", "threshold", "false", "alarms/h", "(below)", "missed", "delay"]
+    assert row.split()[:2] == ["base", f"{results[0]['threshold']:.3f}"]
+    assert (trained.folder / "streaming/base.csv").read_bytes() == table, "a second time gives another result"
     (trained.folder / "artifacts/base/streaming.json").write_text(json.dumps({**results[0], "network": "another"}))
     done = models(trained, "predict", "--json", "--model", "base", str(path))
     assert json.loads(done.out)["threshold"] == 0.7
@@ -586,7 +597,7 @@ def test_cost_is_beside_accuracy(trained: Project) -> None:
     (cost,) = json.loads((trained.folder / "metrics/base.json").read_text())["cost"]
     assert cost["file_bytes"] == (trained.folder / "artifacts/base/model.keras").stat().st_size
     assert cost["parameters"] == load_keras(trained.folder / "artifacts/base/model.keras").count_params()
-    assert cost["multiply_adds"] > 10_000_000
+    assert cost["multiply_adds"] > 5_000_000
     assert 0 < cost["real_time_factor"] < 1
 
 
