@@ -60,7 +60,7 @@ def speech(clips: int, seed: int) -> np.ndarray:
 def test_exports_predict_what_the_pipeline_predicts(family: str, tmp_path: Path) -> None:
     """In every form; int8 with every convolution of the network in int8."""
     keras.utils.set_random_seed(0)
-    clips = speech(60, 1)
+    clips = speech(30, 1)
     given = transform(clips, SPEC, sample_rate_hz=4000)[..., np.newaxis]
     network = build_small(family, given.shape[1:], 20, given)
     # Normalise as a trained network does, and make its answers differ.
