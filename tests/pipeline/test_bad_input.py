@@ -13,9 +13,9 @@ from conftest import Project, make_arrays
 from features.corpus import WORDS, Corpus
 
 
-def assert_refused(project: Project, sentence: str, *stage: str) -> None:
+def assert_refused(project: Project, sentence: str, *stage: str, here: bool = False) -> None:
     before = project.leftovers()
-    done = project.stage(*stage)
+    done = project.stage_here(*stage) if here else project.stage(*stage)
     lines = done.err.strip().splitlines()
     assert done.code == 2, done.err
     assert len(lines) == 1, done.err
@@ -67,28 +67,28 @@ BROKEN = {
 @pytest.mark.parametrize("compressed", [False, True])
 def test_split_refuses(project: Project, kind: str, compressed: bool) -> None:
     project.save_npz(broken_arrays(kind), compressed=compressed)
-    assert_refused(project, BROKEN[kind], "split")
+    assert_refused(project, BROKEN[kind], "split", here=True)
 
 
 def test_split_refuses_what_is_no_npz(project: Project) -> None:
     project.set(**{"data.npz": "none.npz"})
-    assert_refused(project, "none.npz does not exist", "split")
+    assert_refused(project, "none.npz does not exist", "split", here=True)
     path = project.save_npz(make_arrays(10))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    assert_refused(project, "input.npz is damaged", "split")
+    assert_refused(project, "input.npz is damaged", "split", here=True)
     path.write_text("not a zip")
-    assert_refused(project, "input.npz is not a zip file", "split")
+    assert_refused(project, "input.npz is not a zip file", "split", here=True)
     project.set(**{"data.npz": "."})
-    assert_refused(project, "is a folder", "split")
+    assert_refused(project, "is a folder", "split", here=True)
 
 
 def test_split_refuses_fractions_that_leave_an_empty_set(project: Project) -> None:
     project.save_npz(make_arrays(10))
     project.set(**{"split.test_fraction": 0.001})
-    assert_refused(project, "the test set would be empty", "split")
+    assert_refused(project, "the test set would be empty", "split", here=True)
     project.set(**{"split.test_fraction": 0.6, "split.validation_fraction": 0.4})
-    assert_refused(project, "leave an empty train set", "split")
+    assert_refused(project, "leave an empty train set", "split", here=True)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_stages_without_their_input(project: Project, stage: list[str], sentence
 
 def test_shards_beyond_all_memory_are_refused(project: Project) -> None:
     project.save_npz(make_arrays(10))
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     project.set(**{"store.shard_clips": 8 * 10**11})
     assert_refused(project, "this takes more memory than there is (Unable to allocate", "featurize", "train")
 
@@ -141,7 +141,7 @@ def test_features_too_small_for_the_networks(project: Project) -> None:
     project.save_npz(make_arrays(10))
     project.set(**{"features.n_fft": 16, "features.hop_length": 16})
     for stage in (["split"], ["featurize", "train"], ["featurize", "validation"]):
-        assert project.stage(*stage).code == 0
+        assert project.stage_here(*stage).code == 0
     assert_refused(project, "are 9 x 501; expected at least 16 each way", "train", "base")
 
 
@@ -190,7 +190,7 @@ def in_own_mounts(project: Project, script: str) -> subprocess.CompletedProcess[
 
 def test_a_failing_split_keeps_the_sets_that_were_there(project: Project) -> None:
     project.save_npz(make_arrays(10))
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     before = {name: (project.folder / name).read_bytes() for name in project.leftovers()}
     project.save_npz(broken_arrays("NaN"))
     assert project.stage("split").code == 2
@@ -202,7 +202,7 @@ def test_what_a_killed_run_left_does_not_stay(project: Project) -> None:
     half = project.folder / "data/split/.partial-train.zarr"
     half.mkdir(parents=True)
     (half / "zarr.json").write_text("{")
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     assert not half.exists()
 
 

@@ -1,4 +1,4 @@
-"""The stage evaluate as a process: what it keeps and takes again."""
+"""The stage evaluate: what it keeps and takes again."""
 
 import shutil
 import sys

@@ -47,7 +47,7 @@ def mark(project: Project, row: int, mark: str) -> None:
 def test_every_row_leads_back_to_its_very_waveform(project: Project, compressed: bool) -> None:
     made = make_arrays(10, speakers=20)
     project.save_npz(made, compressed=compressed)
-    done = project.stage("split")
+    done = project.stage_here("split")
     assert done.code == 0, done.err
     rows = []
     speakers = []
@@ -68,7 +68,7 @@ def test_copies_stay_together_and_are_reported(project: Project) -> None:
     for copy in range(12):
         made["wav_vals"][20 * copy + 1] = made["wav_vals"][20 * copy]
     project.save_npz(made)
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     summary = json.loads((project.folder / "metrics/split.json").read_text())
     assert summary["duplicates"] == {"contents": 12, "clips": 12, "words_disagree": 0}
     assert summary["dropped"] == {"clips": 0, "reasons": {}, "rows": []}
@@ -84,7 +84,7 @@ def test_stored_and_deflated_give_the_same_bytes(project: Project) -> None:
     for compressed in (False, True):
         shutil.rmtree(project.folder / ".cache", ignore_errors=True)
         project.save_npz(make_arrays(10), compressed=compressed)
-        assert project.stage("split").code == 0
+        assert project.stage_here("split").code == 0
         both.append({name: (project.folder / name).read_bytes() for name in project.leftovers()})
     assert both[0] == both[1]
 
@@ -92,19 +92,19 @@ def test_stored_and_deflated_give_the_same_bytes(project: Project) -> None:
 def test_waveforms_are_taken_from_the_cache(project: Project) -> None:
     made = make_arrays(10)
     project.save_npz(made)
-    assert "3 shards written, 0 reused" in project.stage("split").out
+    assert "3 shards written, 0 reused" in project.stage_here("split").out
     before = contents(project.folder / "data/split")
     shards = {name: store.shard_path(0) for name, store in stores(project).items()}
     inodes = {name: path.stat().st_ino for name, path in shards.items()}
     shutil.rmtree(project.folder / "data/split")
-    assert "0 shards written, 3 reused" in project.stage("split").out
+    assert "0 shards written, 3 reused" in project.stage_here("split").out
     assert contents(project.folder / "data/split") == before
     assert {name: path.stat().st_ino for name, path in shards.items()} == inodes
 
     edited = stores(project)["train"].source_rows[5]
     made["wav_vals"][edited] *= 0.5
     project.save_npz(made)
-    assert "1 shard written, 2 reused" in project.stage("split").out
+    assert "1 shard written, 2 reused" in project.stage_here("split").out
     np.testing.assert_array_equal(stores(project)["train"].read(5, 6)[0], made["wav_vals"][edited])
 
     entries = sorted((project.folder / ".cache/features").glob("??/*"))
@@ -114,19 +114,19 @@ def test_waveforms_are_taken_from_the_cache(project: Project) -> None:
         content = bytearray(entry.read_bytes())
         content[100] ^= 1
         entry.write_bytes(content)
-    assert "3 shards written, 0 reused" in project.stage("split").out, "what is damaged is written anew"
+    assert "3 shards written, 0 reused" in project.stage_here("split").out, "what is damaged is written anew"
     np.testing.assert_array_equal(stores(project)["train"].read(5, 6)[0], made["wav_vals"][edited])
 
 
 def test_damaged_samples_are_found_before_anything_is_written(project: Project) -> None:
     made = make_arrays(10)
     path = project.save_npz(made)
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     before = contents(project.folder / "data/split")
     content = bytearray(path.read_bytes())
     content[content.index(made["wav_vals"][3].tobytes())] ^= 1
     path.write_bytes(content)
-    done = project.stage("split")
+    done = project.stage_here("split")
     assert done.code == 2
     assert "input.npz is damaged: its samples do not match the checksum recorded in it" in done.err
     assert contents(project.folder / "data/split") == before
@@ -157,7 +157,7 @@ def test_a_file_that_changes_meanwhile_leaves_nothing_in_the_cache(project: Proj
     assert not (project.folder / "data/split/train.zarr").exists()
     with path.open("r+b") as file:
         file.write(old)
-    assert "3 shards written, 0 reused" in project.stage("split").out
+    assert "3 shards written, 0 reused" in project.stage_here("split").out
     for store in stores(project).values():
         np.testing.assert_array_equal(store.read(0, store.clips), made["wav_vals"][store.source_rows])
 
@@ -166,14 +166,14 @@ def test_a_word_that_the_file_lacks_is_said(project: Project) -> None:
     made = make_arrays(10)
     keep = made["label_vals"][:, 0] != "silence"
     project.save_npz({name: array[keep] for name, array in made.items()})
-    done = project.stage("split")
+    done = project.stage_here("split")
     assert done.code == 0
     assert "warning: input.npz has no clip of silence" in done.err
 
 
 def test_the_cache_is_kept_within_its_size(project: Project) -> None:
     project.save_npz(make_arrays(10))
-    done = project.stage("split", "--cache-size", "0")
+    done = project.stage_here("split", "--cache-size", "0")
     assert done.code == 0, done.err
     assert ShardCache(project.folder / ".cache/features").entries() == []
 
@@ -181,12 +181,12 @@ def test_the_cache_is_kept_within_its_size(project: Project) -> None:
 def test_marked_clips_are_left_out_and_all_others_stay(project: Project) -> None:
     path = project.save_npz(make_arrays(10, speakers=20))
     untouched = path.read_bytes()
-    assert "marks.tsv" not in project.stage("split").out
+    assert "marks.tsv" not in project.stage_here("split").out
     before = rows_of(project)
     wrong, bad, kept = before["train"][4], before["test"][0], before["validation"][1]
     for row, how in ((wrong, "wrong label"), (bad, "bad audio"), (kept, "keep")):
         mark(project, row, how)
-    done = project.stage("split")
+    done = project.stage_here("split")
     assert done.code == 0, done.err
     assert "split: left out 2 clips marked in marks.tsv: 1 wrong label, 1 bad audio\n" in done.out
     assert "does not hold" not in done.out
@@ -204,10 +204,10 @@ def test_marked_clips_are_left_out_and_all_others_stay(project: Project) -> None
         ),
     }
     project.set(**{"split.leave_out": ["bad audio"]})
-    assert "split: left out 1 clip marked in marks.tsv: 1 bad audio\n" in project.stage("split").out
+    assert "split: left out 1 clip marked in marks.tsv: 1 bad audio\n" in project.stage_here("split").out
     assert rows_of(project) == without(before, bad)
     project.set(**{"split.leave_out": []})
-    assert "marks.tsv" not in project.stage("split").out
+    assert "marks.tsv" not in project.stage_here("split").out
     assert rows_of(project) == before
     assert metrics_of(project)["dropped"] == {"clips": 0, "reasons": {}, "rows": []}
     assert path.read_bytes() == untouched
@@ -216,7 +216,7 @@ def test_marked_clips_are_left_out_and_all_others_stay(project: Project) -> None
 def test_marks_follow_clips_to_other_rows_and_end_with_their_label(project: Project) -> None:
     made = make_arrays(10)
     project.save_npz(made)
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     before = rows_of(project)
     moved, corrected = before["train"][3], before["train"][7]
     mark(project, moved, "bad audio")
@@ -224,7 +224,7 @@ def test_marks_follow_clips_to_other_rows_and_end_with_their_label(project: Proj
     save_mark(project.folder / "marks.tsv", Mark("00" * 16, "yes", 3, "bad audio"))
     made["label_vals"][corrected] = "yes" if made["label_vals"][corrected, 0] != "yes" else "no"
     project.save_npz({name: array[::-1] for name, array in made.items()})
-    done = project.stage("split")
+    done = project.stage_here("split")
     assert "split: left out 1 clip marked in marks.tsv: 1 bad audio\n" in done.out, done.err
     assert "split: marks.tsv marks 2 clips that input.npz does not hold, or holds as another word\n" in done.out
     assert [each["row"] for each in metrics_of(project)["dropped"]["rows"]] == [119 - moved]
@@ -234,9 +234,9 @@ def test_a_missing_file_of_marks_is_none_and_a_bad_one_is_refused(project: Proje
     project.save_npz(make_arrays(10))
     path = project.folder / "marks.tsv"
     path.unlink()
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     path.write_text("digest\tword\trow\tmark\nx\n")
-    done = project.stage("split")
+    done = project.stage_here("split")
     assert done.code == 2
     assert done.err.startswith("error: marks.tsv, line 2: it has 1 columns; expected digest, word, row and mark")
 
@@ -244,18 +244,18 @@ def test_a_missing_file_of_marks_is_none_and_a_bad_one_is_refused(project: Proje
 def test_the_last_clip_of_a_word_and_of_a_set(project: Project) -> None:
     made = make_arrays(10)
     project.save_npz(made)
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     test = rows_of(project)["test"]
     go = [row for row in test if made["label_vals"][row, 0] == "go"]
     for row in go:
         mark(project, row, "bad audio")
-    done = project.stage("split")
+    done = project.stage_here("split")
     assert done.code == 0
     assert "warning: the test set has no clip of go left: all of them are marked in marks.tsv\n" in done.err
     before = contents(project.folder / "data")
     for row in set(test).difference(go):
         mark(project, row, "wrong label")
-    done = project.stage("split")
+    done = project.stage_here("split")
     assert done.code == 2
     assert "all clips of the test set are marked as bad audio or wrong label; expected one that is not" in done.err
     assert contents(project.folder / "data") == before
@@ -265,7 +265,7 @@ def test_a_hundred_near_duplicates_are_named(project: Project) -> None:
     made = make_arrays(20)
     made["wav_vals"][200:230] = made["wav_vals"][200] * np.linspace(0.5, 1, 30, dtype=np.float32)[:, np.newaxis]
     project.save_npz(made)
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     found = metrics_of(project)["near_duplicates"]
     assert found["pairs"] == 30 * 29 / 2
     assert found["pairs_in_several_sets"] > 100 == len(found["rows_in_several_sets"])
@@ -280,7 +280,7 @@ def test_counts_are_of_clips_that_are_kept(project: Project) -> None:
     waves[150] = 0
     waves[160, 7] = 1.5
     project.save_npz(made)
-    done = project.stage("split")
+    done = project.stage_here("split")
     assert done.code == 0, done.err
     before, place = metrics_of(project), {row: name for name, rows in rows_of(project).items() for row in rows}
     crossing = [[row, row + 1] for row in range(0, 60, 2) if place[row] != place[row + 1]]
@@ -295,7 +295,7 @@ def test_counts_are_of_clips_that_are_kept(project: Project) -> None:
     assert (before["silent_clips"], before["clips_beyond_full_scale"]) == (1, 1)
     for row in (crossing[1][1], 101, 150, 160):
         mark(project, row, "bad audio")
-    done = project.stage("split")
+    done = project.stage_here("split")
     assert done.code == 0, done.err
     after = metrics_of(project)
     assert after["near_duplicates"] == {

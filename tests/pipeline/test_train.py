@@ -1,4 +1,4 @@
-"""The stage train as a process: killed, fed damaged features, told to stop, and told other run time settings."""
+"""The stage train: killed, fed damaged features, told to stop, and told other run time settings."""
 
 import csv
 import shutil
@@ -359,11 +359,11 @@ def test_a_training_that_cannot_be_kept_is_published(project: Project) -> None:
 
 
 def test_a_full_disk_does_not_lose_the_training(project: Project) -> None:
-    """The network, of 7 MB, does not fit; its checkpoint, elsewhere, stays until it does."""
-    project.set(**{"models.base": {"skip_connections": False, "dropout": 0.3, "dense_units": 16}})
+    """The network, of 2 MB, does not fit; its checkpoint, elsewhere, stays until it does."""
+    project.set(**{"models.base": {**TINY, "channels": 600}})
     train = " ".join(TRAIN)
     script = (
-        "mkdir artifacts && mount -t tmpfs -o size=3m tmpfs artifacts || exit 99; "
+        "mkdir artifacts && mount -t tmpfs -o size=1m tmpfs artifacts || exit 99; "
         f"{train}; echo code $?; ls {CHECKPOINT}; find artifacts -name 'model*'; "
         f"mount -o remount,size=100m artifacts && {train} && ls artifacts/base; ls {CHECKPOINT}"
     )

@@ -91,11 +91,16 @@ def mark_clips(project: Project) -> None:
 # what changes                                                 | shards computed | what is said to be the reason
 CHANGES: list[tuple[Callable[[Project], object], int | None, str]] = [
     (lambda p: None, 0, ""),
-    (lambda p: p.set(**{"features.n_fft": 128}), 19, "features.n_fft: 258 -> 128"),
-    (lambda p: p.set(**{"features.n_fft": 258}), 0, "features.n_fft: 128 -> 258"),
-    (lambda p: p.set(**{"store.dtype": "float16"}), 19, "store.dtype: float32 -> float16"),
-    (lambda p: p.set(**{"store.dtype": "float32"}), 0, "store.dtype: float16 -> float32"),
-    (lambda p: None, 0, ""),
+    (
+        lambda p: p.set(**{"features.n_fft": 128, "store.dtype": "float16"}),
+        19,
+        "features.n_fft: 258 -> 128\nstore.dtype: float32 -> float16",
+    ),
+    (
+        lambda p: p.set(**{"features.n_fft": 258, "store.dtype": "float32"}),
+        0,
+        "features.n_fft: 128 -> 258\nstore.dtype: float16 -> float32",
+    ),
     (edit_clip, 1, "clips with other samples: 1 (rows 77)"),
     (relabel, None, "clips from other rows of the npz: "),
     (mark_clips, 15, f"the set has {TRAIN_CLIPS - 2} clips; it had {TRAIN_CLIPS}"),
