@@ -16,12 +16,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
-from conftest import Finished, Project, copy_product, make_arrays
+from conftest import Finished, Project, copy_product, in_this_process, make_arrays
 
 from features.split.marks import Mark, remove_mark, save_mark
 from features.store.reader import WaveformStore
+from pipeline.commands.features.__main__ import main
 
 TRAIN = "data/features/train.zarr"
+PROCESS = (sys.executable, "-m", "pipeline.commands.features")
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +32,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = copy_product(tmp_path_factory.mktemp("project"))
     project.save_npz(make_arrays(10))
     for stage in (["split"], ["featurize", "train"], ["featurize", "test"]):
-        assert project.stage(*stage).code == 0
+        assert project.stage_here(*stage).code == 0
     return project
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
 def features(project: Project, *arguments: str) -> Finished:
-    return project.run("python", "-m", "pipeline.commands.features", *arguments, env={"COLUMNS": "80"})
+    """Run the command in this process, because a process imports for longer than it runs."""
+    return in_this_process(project.folder, main, "features", *arguments)
 
 
 def test_help_alone_tells_how_to_see_and_hear_three_clips(project: Project) -> None:
-    done = features(project, "--help")
+    done = project.run(*PROCESS, "--help")
     command = re.search(r"features (inspect data/features/train.zarr\s+--word yes\s+--sample 3)", done.out)
     assert command, done.out
     shown = features(project, *command[1].split())
@@ -169,12 +177,12 @@ def test_waveforms_are_not_repaired_from_another_npz(project: Project, tmp_path:
 def test_waveforms_are_repaired_by_the_marks_they_were_split_by(tmp_path: Path) -> None:
     project = copy_product(tmp_path)
     project.save_npz(make_arrays(10))
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     store = WaveformStore.open(project.folder / "data/split/test.zarr")
     word = store.attributes["words"][store.labels[0]]
     mark = Mark(store.digests[0].tobytes().hex(), word, int(store.source_rows[0]), "bad audio")
     save_mark(project.folder / "marks.tsv", mark)
-    assert project.stage("split").code == 0
+    assert project.stage_here("split").code == 0
     path = project.folder / "data/split/test.zarr/label/c/0"
     good = path.read_bytes()
     path.unlink()
@@ -197,14 +205,15 @@ def test_a_store_behind_a_url(project: Project) -> None:
 
 
 def test_a_store_on_a_server(project: Project) -> None:
+    """In other processes, because the server writes its log to this one's standard error."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(project.folder / "data"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/features/train.zarr"
-        found = features(project, "verify", url)
-        nothing = features(project, "inspect", f"{url}/nothing")
+        found = project.run(*PROCESS, "verify", url)
+        nothing = project.run(*PROCESS, "inspect", f"{url}/nothing")
         server.shutdown()
-    nobody = features(project, "diff", url, TRAIN)
+    nobody = project.run(*PROCESS, "diff", url, TRAIN)
     assert (found.code, found.err) == (0, "")
     assert f"{url} are what was written" in found.out
     for run, sentence in (
