@@ -1,6 +1,7 @@
 import ast
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -56,6 +57,7 @@ def test_only_code_counts(edit: tuple[str, str], changes: bool) -> None:
 def test_modules_do_not_run_into_each_other(tmp_path: Path) -> None:
     for name, source in (("first_", "a = 1"), ("second_", "b = 2"), ("both_", "a = 1\nb = 2")):
         (tmp_path / f"{name}.py").write_text(source)
+    time.sleep(0.05)  # what is as young as the process is refused, because it may have been edited while this ran
     script = (
         "import sys; from features.fingerprint import code_fingerprint as f\n"
         "print(len({f(['first_', 'second_']), f(['second_', 'first_']), f(['both_'])}), 'both_' in sys.modules)"
