@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -186,8 +186,10 @@ class Project:
 
         The code is that of this checkout, not of the copy.
         """
-        stage = import_module(f"pipeline.{name}").main
-        return in_this_process(self.folder, lambda: run(stage), name, *arguments)
+        module = import_module(f"pipeline.{name}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "__main__", module)
+            return in_this_process(self.folder, lambda: run(module.main), name, *arguments)
 
     def set(self, **changes: Any) -> None:
         """Change settings of its params.yaml."""
@@ -211,15 +213,14 @@ class Project:
 def in_this_process(folder: Path, command: Callable[[], object], *argv: str, stdin: bytes = b"") -> Finished:
     """Run a command in a folder, with a command line and standard input and output of its own."""
     out, err, code = io.StringIO(), io.StringIO(), 0
-    before = sys.argv, sys.stdin
-    sys.argv, sys.stdin = list(argv), io.TextIOWrapper(io.BytesIO(stdin))
-    try:
-        with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", list(argv))
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
             command()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        sys.argv, sys.stdin = before
+        except SystemExit as end:
+            code = int(end.code or 0)
     return Finished(code, out.getvalue(), err.getvalue())
 
 
