@@ -62,6 +62,24 @@ SMALL_PARAMS: dict[str, Any] = {
 }
 
 
+SLOWEST = (
+    "test_explain", "test_loop", "test_pipeline", "test_train", "test_models", "test_own_npz", "test_seeds",
+    "test_export", "test_benchmarks", "test_synthesize", "test_kills",
+)  # fmt: skip
+"""Modules that take longer than the rest, longest first."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-xdist hand out modules in the order below, instead of those with the most tests first."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slowest modules first, so that all workers end at about the same time."""
+    places = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 def make_arrays(per_word: int, *, speakers: int | None = None, seed: int = 0) -> dict[str, np.ndarray]:
     """Arrays of an npz: noise for clips, sorted by word, every clip different."""
     rng = np.random.default_rng(seed)
