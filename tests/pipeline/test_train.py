@@ -396,8 +396,10 @@ def test_a_repository_without_a_commit_is_one_sentence(project: Project) -> None
     assert project.run("git", "init", "--quiet").code == 0
     assert project.run("dvc", "init", "--quiet").code == 0
     done = project.stage("train", "base")
-    assert (done.code, done.err.count("\n")) == (2, 1), done.err
-    assert "expected a repository with a commit, so run: git add . && git commit -m start" in done.err
+    assert done.code == 2
+    (error,) = [line for line in done.err.splitlines() if not line.endswith(" ...")]  # a slow start is told too
+    assert error.startswith("error: ")
+    assert error.endswith("expected a repository with a commit, so run: git add . && git commit -m start")
 
 
 def test_ctrl_c_says_that_progress_is_kept(project: Project) -> None:
@@ -408,5 +410,7 @@ def test_ctrl_c_says_that_progress_is_kept(project: Project) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == "error: stopped by Ctrl-C; what was finished is kept, and dvc repro goes on from there\n"
+    last = err.splitlines()[-1]  # lines about a slow start and a long training may come before
+    assert last == "error: stopped by Ctrl-C; what was finished is kept, and dvc repro goes on from there"
+    assert "Traceback" not in err
     assert (project.folder / ".cache/training/base.npz").is_file()
