@@ -50,6 +50,19 @@ class Recording:
     """The speaker; for silence, the noise it was cut from. Clips of one group go into one set. Empty if unknown."""
     set: str = ""
     """Its set in a published split; empty if no split is published."""
+    recording: str = ""
+    """Path of the file that it was cut from; empty if unknown."""
+
+
+def name_of_clip(row: int, recording: str = "") -> str:
+    """What people read of a clip, wherever it is shown: its row in the npz and, if known, its recording.
+
+    Examples
+    --------
+    >>> name_of_clip(7), name_of_clip(7, "yes/anna_1.wav")
+    ('row 7', 'row 7, yes/anna_1.wav')
+    """
+    return f"row {row}, {recording}" if recording else f"row {row}"
 
 
 def label_dtype(words: Sequence[str]) -> np.dtype[Any]:

@@ -94,7 +94,7 @@ def begin(
     except ValueError as error:
         raise InputError(f"{error}, in params.yaml") from None
     attributes = attributes_of(source, spec, layout, made_by)
-    columns = ClipColumns(source.labels, source.source_rows, source.digests)
+    columns = ClipColumns(source.labels, source.source_rows, source.digests, source.recordings)
     store = create_feature_store(target, axes, layout, columns, attributes)
     keys = [shard_key(attributes["spec_hash"], columns.digests[start:stop]) for start, stop in store.shards]
     waveforms = source.path.absolute()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-COLUMNS = ("source_row", "actual", "predicted", "confidence")
+COLUMNS = ("source_row", "recording", "actual", "predicted", "confidence")
 PREFIX = "probability of "
 """Begins the name of the column of each word."""
 
@@ -20,6 +20,8 @@ class Predictions:
 
     source_rows: NDArray[np.int64]
     """Rows of the npz, shape (clips,)."""
+    recordings: NDArray[np.str_]
+    """Path of the file that each clip was cut from, shape (clips,); empty if unknown."""
     labels: NDArray[np.int64]
     """Positions in ``words``, shape (clips,)."""
     predicted: NDArray[np.int64]
@@ -37,6 +39,7 @@ class Predictions:
 def write_predictions(
     path: Path,
     source_rows: NDArray[np.integer[Any]],
+    recordings: NDArray[np.str_],
     labels: NDArray[np.integer[Any]],
     probabilities: NDArray[np.floating[Any]],
     words: Sequence[str],
@@ -46,9 +49,10 @@ def write_predictions(
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow([*COLUMNS, *(f"{PREFIX}{word}" for word in words)])
-        for row, label, guess, each in zip(source_rows, labels, guesses, probabilities, strict=True):
+        clips = zip(source_rows, recordings, labels, guesses, probabilities, strict=True)
+        for row, recording, label, guess, each in clips:
             shares = [f"{share:.6f}" for share in each]
-            table.writerow([row, words[label], words[guess], shares[guess], *shares])
+            table.writerow([row, recording, words[label], words[guess], shares[guess], *shares])
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -71,19 +75,22 @@ def parse_predictions(lines: Iterable[str]) -> Predictions:
     if tuple(header[: len(COLUMNS)]) != COLUMNS or not words:
         raise ValueError("its columns are others")
     number = {word: position for position, word in enumerate(words)}
-    rows, labels, predicted, probabilities = [], [], [], []
+    rows, recordings, labels, predicted, probabilities = [], [], [], [], []
     for line in table:
-        if len(line) != len(header) or not {line[1], line[2]} <= number.keys():
+        if len(line) != len(header) or not {line[2], line[3]} <= number.keys():
             raise ValueError(f"line {table.line_num} is incomplete")
         rows.append(int(line[0]))
-        labels.append(number[line[1]])
-        predicted.append(number[line[2]])
+        recordings.append(line[1])
+        labels.append(number[line[2]])
+        predicted.append(number[line[3]])
         probabilities.append([float(share) for share in line[len(COLUMNS) :]])
         if not 0.5 < sum(probabilities[-1]) < 1.5:  # NaN is neither
             raise ValueError(f"line {table.line_num} has probabilities that do not add up to 1")
     if not rows:
         raise ValueError("it has no clip")
-    return Predictions(np.array(rows), np.array(labels), np.array(predicted), np.array(probabilities), words)
+    return Predictions(
+        np.array(rows), np.array(recordings), np.array(labels), np.array(predicted), np.array(probabilities), words
+    )
 
 
 def likely_label_errors(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:

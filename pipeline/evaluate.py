@@ -74,7 +74,8 @@ def main(
 def fingerprint(trained: Path, store: FeatureStore) -> str:
     """Fingerprint of all that decides an evaluation: 32 hexadecimal digits."""
     decided_by = [checksum(trained).digest, store.attributes["spec_hash"], store.attributes["source_digest"]]
-    return result_key([decided_by, store.attributes["words"], store.attributes["speakers_known"]], CODE, LIBRARIES)
+    about = [store.attributes["words"], store.attributes["speakers_known"], store.recordings.tolist()]
+    return result_key([decided_by, about], CODE, LIBRARIES)
 
 
 def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) -> None:
@@ -100,7 +101,7 @@ def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) ->
         "cost": [{**cost, "file_bytes": trained.stat().st_size}],  # a list, as score does
     }
     metrics.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    write_predictions(table, store.source_rows, store.labels, np.exp(log_probabilities), words)
+    write_predictions(table, store.source_rows, store.recordings, store.labels, np.exp(log_probabilities), words)
 
 
 def _not_a_network(trained: Path, why: str) -> InputError:

@@ -193,6 +193,7 @@ def _data(
     """What the page's script reads."""
     labels = {name: store.labels for name, store in waveforms.items()}
     rows = {name: store.source_rows for name, store in waveforms.items()}
+    recordings = {name: store.recordings for name, store in waveforms.items()}
     number_of = {clip: number for number, clip in enumerate(media)}
     clips = []
     for clip, content in media.items():
@@ -200,6 +201,7 @@ def _data(
             "set": clip.set,
             "number": clip.number,
             "row": int(rows[clip.set][clip.number]),
+            "recording": str(recordings[clip.set][clip.number]),
             "label": int(labels[clip.set][clip.number]),
             **content,
         }

@@ -180,7 +180,12 @@ def _summary(source: Source, division: Division, near: NDArray[np.int64]) -> dic
             "clips": len(division.left_out),
             "reasons": _reasons(division),
             "rows": [
-                {"row": each.row, "word": source.corpus.words[source.labels[each.row]], "reason": each.reason}
+                {
+                    "row": each.row,
+                    "recording": str(source.recordings[each.row]),
+                    "word": source.corpus.words[source.labels[each.row]],
+                    "reason": each.reason,
+                }
                 for each in division.left_out
             ],
         },

@@ -94,12 +94,14 @@ def make_arrays(per_word: int, *, speakers: int | None = None, seed: int = 0) ->
 
 
 def columns(clips: int, seed: int = 0) -> ClipColumns:
-    """Labels, rows and digests of made-up clips."""
+    """Labels, rows, digests and recordings of made-up clips."""
     rng = np.random.default_rng(seed)
+    rows = rng.permutation(clips)
     return ClipColumns(
         rng.integers(12, size=clips).astype(np.int8),
-        rng.permutation(clips),
+        rows,
         rng.integers(256, size=(clips, 16)).astype(np.uint8),
+        np.array([f"예/{row}.wav" if row % 3 != 1 else "" for row in rows]),
     )
 
 
@@ -113,9 +115,9 @@ def write_waveforms(path: Path, clips: int, seed: int = 0) -> Path:
     return path
 
 
-def write_clips(path: Path, waves: np.ndarray, clips: ClipColumns) -> WaveformStore:
+def write_clips(path: Path, waves: np.ndarray, clips: ClipColumns, digest: str = "") -> WaveformStore:
     """A waveform store of given clips."""
-    store = create_waveform_store(path, clips, str(hash(waves.tobytes())), {"seed": 0}, Corpus())
+    store = create_waveform_store(path, clips, digest or str(hash(waves.tobytes())), {"seed": 0}, Corpus())
     for number, (start, stop) in enumerate(store.shards):
         store.write(number, waves[start:stop])
     store.finalize()

@@ -133,6 +133,20 @@ def cuts(samples: NDArray[np.float32], length: int, cut: Cut) -> list[int]:
     return [loudest_window(samples, length)]
 
 
+def onset_s(number: int, seconds: float, cut: Cut) -> float:
+    """Where the clip of a number begins in a recording that :func:`cuts` made several clips of, in seconds.
+
+    Examples
+    --------
+    >>> onset_s(3, 1.0, "windows"), onset_s(3, 1.0, "noise"), onset_s(19, 1.0, "noise")
+    (3.0, 1.5, 10.0)
+    """
+    if cut == "noise":
+        segment, inside = divmod(number, 2 * NOISE_SEGMENT_CLIPS - 1)
+        return (segment * NOISE_SEGMENT_CLIPS + inside / 2) * seconds
+    return number * seconds
+
+
 def loudest_window(samples: NDArray[np.float32], length: int) -> int:
     """First sample of the window with the most speech energy.
 

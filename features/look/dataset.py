@@ -16,7 +16,7 @@ def open_dataset(path: str | Path) -> xarray.Dataset:
     -------
     xarray.Dataset
         ``features`` (clip, frequency, time) with axes in Hz and seconds, or ``waveform`` (clip, sample). Each clip has
-        ``word``, ``label``, ``source_row`` and ``digest``.
+        ``word``, ``label``, ``source_row``, ``digest`` and, if the npz names it, ``recording``.
 
     Raises
     ------
@@ -34,4 +34,5 @@ def open_dataset(path: str | Path) -> xarray.Dataset:
     store = open_store(path)
     opened = xarray.open_zarr(str(path), chunks={})
     words = np.array(store.attributes["words"])[store.labels]
-    return opened.assign_coords(word=("clip", words), label=opened["label"], source_row=opened["source_row"])
+    known = [name for name in ("label", "source_row", "recording") if name in opened]
+    return opened.assign_coords(word=("clip", words), **{name: opened[name] for name in known})

@@ -87,7 +87,8 @@ def _sheet(titles: list[str], vertical: str, height_in: float) -> tuple[Figure, 
     figure = Figure(figsize=(4.2 * columns + 0.6, height_in * rows), layout="constrained")
     places = []
     for number, title in enumerate(titles, start=1):
-        places.append(figure.add_subplot(rows, columns, number, title=title, xlabel="time in s", ylabel=vertical))
+        places.append(figure.add_subplot(rows, columns, number, xlabel="time in s", ylabel=vertical))
+        places[-1].set_title(title, fontsize="medium", parse_math=False)  # a file may be called a$b$.wav
     return figure, places
 
 

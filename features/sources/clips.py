@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.clips import NOISE_SEGMENT_CLIPS
+from features.audio.clips import NOISE_SEGMENT_CLIPS, onset_s
+from features.corpus import Corpus
 from features.sources.naming import is_noise
+from features.sources.npz_columns import printable
 from features.sources.recordings import Entry, Journal
 
 SETS = ("train", "validation", "test")
@@ -31,14 +33,19 @@ class Clips:
     """Position in :data:`SETS` of each clip, or -1."""
     place: NDArray[np.int32]
     """Part and number in it of each clip, shape (clips, 2)."""
+    recordings: list[str]
+    """Path of each clip's file; of a file that gives several clips with the place, as in ``a.wav at 1.5 s``."""
+    entry: NDArray[np.int32]
+    """Position in the journal of each clip's file."""
 
 
-def arrange(journal: Journal) -> Clips:
+def arrange(journal: Journal, corpus: Corpus) -> Clips:
     """Put the clips of all entries in the order of the npz."""
     words: dict[str, int] = {}
     groups: dict[str, int] = {}
-    rows = (row for entry in journal for row in _rows(entry, words, groups))
-    table = np.fromiter(rows, np.dtype((np.int32, 5)))
+    rows = ((*row, number) for number, entry in enumerate(journal) for row in _rows(entry, words, groups))
+    table = np.fromiter(rows, np.dtype((np.int32, 6)))
+    recordings = [_recording(entry, clip, corpus) for entry in journal for clip in range(entry.clips)]
     if not any(entry.set for entry in journal):  # noise has sets in any case
         table[:, 2] = -1
     rank = np.argsort(np.argsort(list(words)))
@@ -46,8 +53,16 @@ def arrange(journal: Journal) -> Clips:
     table = table[order]
     return Clips(
         sorted(words), rank[table[:, 0]].astype(np.int32), list(groups), table[:, 1].astype(np.int32),
-        table[:, 2].astype(np.int8), table[:, 3:].astype(np.int32),
+        table[:, 2].astype(np.int8), table[:, 3:5].astype(np.int32), [recordings[clip] for clip in order.tolist()],
+        table[:, 5].astype(np.int32),
     )  # fmt: skip
+
+
+def _recording(entry: Entry, clip: int, corpus: Corpus) -> str:
+    path = printable(entry.path)
+    if entry.clips == 1:
+        return path
+    return f"{path} at {onset_s(clip, corpus.clip_seconds, 'noise' if is_noise(entry.path) else 'windows'):g} s"
 
 
 def _rows(entry: Entry, words: dict[str, int], groups: dict[str, int]) -> Iterator[tuple[int, int, int, int, int]]:

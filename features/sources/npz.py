@@ -24,9 +24,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.corpus import Corpus
+from features.corpus import Corpus, name_of_clip
 from features.errors import InputError
-from features.sources.npz_columns import find_member, read_columns, read_header
+from features.sources.npz_columns import find_member, listed, read_columns, read_header
 
 BLOCK_CLIPS = 512
 UNREADABLE = (
@@ -55,6 +55,8 @@ class Source:
     """The speaker of each clip, shape (clips,), if the file names any; an empty name is an unknown speaker."""
     sets: NDArray[np.str_] | None
     """The set of each clip, shape (clips,), if the file publishes a split."""
+    recordings: NDArray[np.str_]
+    """Path of the file that each clip was cut from, shape (clips,); empty where unknown."""
     _file: IO[bytes]
     """The npz itself or the inflated samples."""
     _start: int
@@ -74,6 +76,15 @@ class Source:
     def speakers_known(self) -> bool:
         """Whether the file names the speaker of every clip."""
         return self.groups is not None and bool((self.groups != "").all())
+
+    def name_of(self, row: int) -> str:
+        """What people read of a clip; see :func:`~features.corpus.name_of_clip`."""
+        return name_of_clip(row, str(self.recordings[row]))
+
+    def names_of(self, rows: NDArray[np.int64]) -> str:
+        """Name a few clips and count the rest."""
+        recordings = self.recordings[rows]
+        return f"rows {listed(rows)}" + (f": {listed(recordings)}" if (recordings != "").any() else "")
 
     @property
     def is_unchanged(self) -> bool:
@@ -148,10 +159,10 @@ def open_source(path: Path, inflated: Path, corpus: Corpus) -> Iterator[Source]:
     Parameters
     ----------
     path
-        A zip with ``wav_vals`` (clips, samples), float32 in [-1, 1]; ``label_vals`` text, (clips, 1) or (clips,); and,
-        where they are known, ``group_vals``, the speakers, ``set_vals``, a published split, of the same shape, and
-        ``sample_rate``. Stored or compressed. int16 samples are divided by 32768 and float64 samples in [-1, 1]
-        rounded; ``warnings`` of the result say so.
+        A zip with ``wav_vals`` (clips, samples), float32 in [-1, 1], and ``label_vals`` text, (clips, 1) or (clips,).
+        Where they are known, of the same shape: ``group_vals``, the speakers; ``set_vals``, a published split;
+        ``recording_vals``, the files that the clips were cut from. Also ``sample_rate``. Stored or compressed. int16
+        samples are divided by 32768 and float64 samples in [-1, 1] rounded; ``warnings`` of the result say so.
     inflated
         Scratch file to write if ``wav_vals`` is compressed; as large as the samples, and the caller's to remove.
 
@@ -181,8 +192,8 @@ def open_source(path: Path, inflated: Path, corpus: Corpus) -> Iterator[Source]:
                 raise _damaged(path, f"wav_vals has {info.file_size} bytes, too few or too many for its shape {shape}")
             columns = read_columns(archive, path, shape[0], corpus)
         yield Source(
-            path, corpus, columns.labels, columns.groups, columns.sets, file, start + len(header), dtype, header,
-            info.CRC, state,
+            path, corpus, columns.labels, columns.groups, columns.sets, columns.recordings, file, start + len(header),
+            dtype, header, info.CRC, state,
         )  # fmt: skip
 
 

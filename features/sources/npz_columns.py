@@ -1,4 +1,4 @@
-"""What an npz says of each clip beside its samples: label, speaker and set. Checked, never unpickled."""
+"""What an npz says of each clip beside its samples: label, speaker, set, recording. Checked, never unpickled."""
 
 import io
 import zipfile
@@ -30,10 +30,12 @@ class Columns:
     """Speakers; an empty name is an unknown speaker. None if the file names none."""
     sets: NDArray[np.str_] | None
     """``train``, ``validation`` or ``test``, if the file publishes a split."""
+    recordings: NDArray[np.str_]
+    """Path of the file that each clip was cut from; empty where unknown."""
 
 
 def read_columns(archive: zipfile.ZipFile, path: Path, clips: int, corpus: Corpus) -> Columns:
-    """Read labels, speakers and sets.
+    """Read labels, speakers, sets and recordings.
 
     Raises
     ------
@@ -59,7 +61,10 @@ def read_columns(archive: zipfile.ZipFile, path: Path, clips: int, corpus: Corpu
             f"set_vals in {path} holds {listed(np.unique(sets[~np.isin(sets, SETS)]))}; expected one of "
             f"{', '.join(SETS)} for every clip, so complete it or leave it out"
         )
-    return Columns(labels, groups, sets)
+    recordings = np.full(clips, "")
+    if "recording_vals" in names:
+        recordings = np.array([printable(each) for each in _read_text(archive, path, "recording_vals", clips).tolist()])
+    return Columns(labels, groups, sets, recordings)
 
 
 def encode_labels(path: Path, words: NDArray[np.str_], corpus: Corpus) -> NDArray[np.integer[Any]]:
@@ -92,6 +97,17 @@ def listed(entries: Sequence[object] | NDArray[Any]) -> str:
     """Name a few entries and count the rest: ``3, 8, 9, 12, 40 and 2 more``."""
     head = ", ".join(str(entry) for entry in entries[:LISTED])
     return head if len(entries) <= LISTED else f"{head} and {len(entries) - LISTED} more"
+
+
+def printable(text: str) -> str:
+    r"""Escape a text that holds a character without a shape, such as a line break or half a code point.
+
+    Examples
+    --------
+    >>> printable("예/a 1.wav"), printable("yes/\u202ea.wav")
+    ('예/a 1.wav', 'yes/\\u202ea.wav')
+    """
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def find_member(archive: zipfile.ZipFile, path: Path, name: str) -> zipfile.ZipInfo:

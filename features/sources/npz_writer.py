@@ -21,8 +21,8 @@ def write_npz(
 ) -> None:
     """Write an npz; only one clip is in memory at a time. Equal input gives equal bytes.
 
-    Members are stored, not compressed, so that clips can be read where they lie. Groups and sets are left out if no
-    recording has one.
+    Members are stored, not compressed, so that clips can be read where they lie. Groups, sets and
+    recordings are left out if no clip has one.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def write_npz(
     ValueError
         If there are more or fewer recordings.
     """
-    words, groups, sets = [], [], []
+    words, groups, sets, files = [], [], [], []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         with archive.open(zipfile.ZipInfo("wav_vals.npy"), "w", force_zip64=True) as member:
             header = {"descr": "<f4", "fortran_order": False, "shape": (clips, corpus.clip_samples)}
@@ -50,10 +50,11 @@ def write_npz(
                 words.append(recording.word)
                 groups.append(recording.group)
                 sets.append(recording.set)
+                files.append(recording.recording)
                 advance(1)
         if len(words) != clips:
             raise ValueError(f"promised {clips} clips, wrote {len(words)}")
-        columns = {"label_vals": words, "group_vals": groups, "set_vals": sets}
+        columns = {"label_vals": words, "group_vals": groups, "set_vals": sets, "recording_vals": files}
         arrays = {name: np.array(text).reshape(clips, 1) for name, text in columns.items() if any(text)}
         for name, array in {**arrays, "sample_rate": np.array(corpus.sample_rate_hz)}.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:

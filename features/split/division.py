@@ -16,7 +16,6 @@ from features.build import Outcome, fill, tasks_of
 from features.errors import InputError
 from features.fingerprint import settings_hash, shard_key, waveform_version
 from features.sources.npz import Source
-from features.sources.npz_columns import listed
 from features.split.marks import Marks, find_marked
 from features.split.near import fingerprints, near_pairs
 from features.split.sets import SETS, SplitSpec, divide, join_groups
@@ -56,6 +55,8 @@ class Division:
     """BLAKE2b of every row's float32 samples, 16 raw bytes (``V16``), shape (clips,)."""
     peaks: NDArray[np.float32]
     """Largest absolute sample of every row, shape (clips,)."""
+    recordings: NDArray[np.str_]
+    """Path of the file that every row was cut from, shape (clips,); empty where unknown."""
     left_out: tuple[LeftOut, ...] = ()
     """Clips that are in no set, in the order of rows."""
     unmatched_marks: int = 0
@@ -74,7 +75,8 @@ class Division:
     def columns_of(self, name: str) -> ClipColumns:
         """Labels, rows and digests of the clips of a set."""
         rows = self.rows[name]
-        return ClipColumns(self.labels[rows], rows, self.digests[rows].view(np.uint8).reshape(-1, DIGEST_BYTES))
+        digests = self.digests[rows].view(np.uint8).reshape(-1, DIGEST_BYTES)
+        return ClipColumns(self.labels[rows], rows, digests, self.recordings[rows])
 
     def fingerprint_of(self, name: str) -> str:
         """Hash of a set's waveforms, labels and rows: 32 hexadecimal digits."""
@@ -105,13 +107,14 @@ def divide_source(
     broken = np.flatnonzero(~np.isfinite(peaks))
     if len(broken):
         raise InputError(
-            f"{len(broken)} of {source.clips} clips in {source.path} hold NaN or infinite samples (rows "
-            f"{listed(broken)}); expected finite samples in [-1, 1], so repair or leave out these rows"
+            f"{len(broken)} of {source.clips} clips in {source.path} hold NaN or infinite samples "
+            f"({source.names_of(broken)}); expected finite samples in [-1, 1], so repair or leave out these rows"
         )
     if peaks.max() > SCALED_PEAK:
         raise InputError(
-            f"the samples in {source.path} reach {peaks.max():g} (row {peaks.argmax()}), so their scale is ambiguous; "
-            "expected [-1, 1], so divide them by the full scale they were recorded with (32768 for 16 bits)"
+            f"the samples in {source.path} reach {peaks.max():g} ({source.name_of(int(peaks.argmax()))}), so their "
+            "scale is ambiguous; expected [-1, 1], so divide them by the full scale they were recorded with (32768 "
+            "for 16 bits)"
         )
     groups = join_groups(source.groups, digests)
     if source.sets is None or spec.published == "ignore":
@@ -122,7 +125,7 @@ def divide_source(
     reasons = {row: mark.mark for row, mark in marked.items() if mark.mark in spec.leave_out}
     rows, left_out = _leave_out(rows, reasons)
     unmatched = len(marks) - len(set(marked.values()))
-    return Division(spec, rows, source.labels, groups, digests, peaks, left_out, unmatched)
+    return Division(spec, rows, source.labels, groups, digests, peaks, source.recordings, left_out, unmatched)
 
 
 def _leave_out(

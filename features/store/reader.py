@@ -31,7 +31,7 @@ from features.store.writer import FeatureAxes
 
 
 class Store:
-    """A set of clips on disk: one large sharded array, and the label, source row and digest of each clip.
+    """A set of clips on disk: one large sharded array; label, source row, digest and, if known, recording of each clip.
 
     Attributes
     ----------
@@ -114,6 +114,15 @@ class Store:
     def digests(self) -> NDArray[np.uint8]:
         """BLAKE2b of each clip's float32 waveform, uint8, shape (clips, 16)."""
         return self._small("digest")
+
+    @property
+    def recordings(self) -> NDArray[np.str_]:
+        """Path of the file that each clip was cut from, shape (clips,); empty where unknown."""
+        if "recording/zarr.json" not in self.manifest.files:
+            return np.full(self.clips, "")
+        from numcodecs.vlen import VLenUTF8
+
+        return np.asarray(VLenUTF8().decode(self._checked("recording/c/0")[:-CRC_BYTES]), np.str_)
 
     def _small(self, name: str) -> NDArray[Any]:
         """Read a small array, of one chunk; it is not kept, because most tasks need none."""

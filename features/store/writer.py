@@ -26,6 +26,8 @@ class ClipColumns:
     """Rows of the npz, shape (clips,)."""
     digests: NDArray[np.uint8]
     """BLAKE2b of each clip's float32 waveform, shape (clips, 16)."""
+    recordings: NDArray[np.str_] | None = None
+    """Path of the file that each clip was cut from, shape (clips,); empty where unknown. None if none is known."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,18 @@ class StoreWriter:
                 config={"write_empty_chunks": True},
             )
             array[...] = values
+        if clips.recordings is not None and (clips.recordings != "").any():
+            array = group.create_array(
+                "recording",
+                shape=clips.recordings.shape,
+                dtype="string",
+                chunks=clips.recordings.shape,
+                compressors=[Crc32cCodec()],
+                fill_value="",
+                dimension_names=("clip",),
+                config={"write_empty_chunks": True},
+            )
+            array[...] = clips.recordings
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # zarr says that consolidated metadata is its own extension
             consolidate_metadata(self.path, zarr_format=3)

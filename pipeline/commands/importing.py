@@ -13,6 +13,7 @@ import typer
 from features.corpus import Corpus, Recording
 from features.errors import InputError
 from features.sources.clips import SETS, Clips, arrange
+from features.sources.npz_columns import printable
 from features.sources.npz_writer import write_npz
 from features.sources.recordings import Entry, Rules, read_recordings
 from features.store.publish import publish, refuse_existing
@@ -74,7 +75,7 @@ def import_npz(
                 f"{counted(len(refused), 'file')} of {source} cannot be used: {shown}{more}; repair or remove them, or "
                 "leave them out with --skip-bad"
             )
-        clips = arrange(journal)
+        clips = arrange(journal, corpus)
         if not len(clips.word):
             raise InputError(
                 f"{source} gives no clip ({_summary(journal)}); expected recordings in a folder for each word, such as "
@@ -82,7 +83,7 @@ def import_npz(
             )
         with progress("writing", len(clips.word)) as advance:
             write_npz(npz, len(clips.word), _recordings(clips, scratch, corpus), corpus, advance=advance)
-        _write_account(tsv, journal)
+        _write_account(tsv, journal, clips)
         remarks = list(_remarks(journal, clips, corpus))
     for line in remarks:
         say(line)
@@ -94,21 +95,24 @@ def import_npz(
 def _recordings(clips: Clips, scratch: Path, corpus: Corpus) -> Iterator[Recording]:
     """Read clips from where they were put aside, in the order of the npz."""
     samples = corpus.clip_samples
-    for word, group, number, (part, at) in zip(clips.word, clips.group, clips.set, clips.place, strict=True):
+    columns = zip(clips.word, clips.group, clips.set, clips.place, clips.recordings, strict=True)
+    for word, group, number, (part, at), recording in columns:
         clip = np.fromfile(scratch / str(part), "<f4", samples, offset=4 * int(at) * samples)
         published = SETS[number] if number >= 0 else ""
-        yield Recording(clip, clips.words[word], clips.groups[group], published)
+        yield Recording(clip, clips.words[word], clips.groups[group], published, recording)
 
 
-def _write_account(path: Path, journal: Iterable[Entry]) -> None:
+def _write_account(path: Path, journal: Iterable[Entry], clips: Clips) -> None:
+    """Write a line for each file: what became of it, and the row in the npz of its first clip."""
+    first_row = dict(zip(*(found.tolist() for found in np.unique(clips.entry, return_index=True)), strict=True))
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, "excel-tab", lineterminator="\n")
-        writer.writerow(["path", "outcome", "clips", "word", "speaker", "set", "remarks"])
-        for entry in journal:
+        writer.writerow(["path", "outcome", "clips", "word", "speaker", "set", "remarks", "row"])
+        for number, entry in enumerate(journal):
             outcome = "taken" if entry.clips else "unusable" if entry.refused else "skipped"
             said = entry.why or str(entry.treatment)
             cells = (entry.path, outcome, str(entry.clips), entry.word, entry.speaker, entry.set, said)
-            writer.writerow([cell if cell.isprintable() else ascii(cell)[1:-1] for cell in cells])
+            writer.writerow([*map(printable, cells), first_row.get(number, "")])
 
 
 def _summary(journal: Iterable[Entry]) -> str:

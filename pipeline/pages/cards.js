@@ -19,7 +19,7 @@ function word(text, parent) {
   parent.append(box);
 }
 
-// clip: {label, heard, title, details, sound, picture, probabilities}; words and ticks are the page's.
+// clip: {label, heard, details, recording, sound, picture, probabilities}; words and ticks are the page's.
 function makeCard(clip, page) {
   const card = document.getElementById("card").content.firstElementChild.cloneNode(true);
   const heading = card.querySelector("h4");
@@ -31,6 +31,8 @@ function makeCard(clip, page) {
     spoken += " heard as " + page.words[clip.heard];
   }
   card.querySelector(".details").textContent = clip.details;
+  if (clip.recording) word(clip.recording, card.querySelector(".recording"));
+  else card.querySelector(".recording").remove();
   const image = card.querySelector("img");
   if (clip.picture) {
     image.src = clip.picture;

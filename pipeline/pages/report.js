@@ -19,6 +19,7 @@ function cardOf(number, network) {
     label: clip.label,
     heard: name && clip.heard[name],
     details: `${clip.set} clip ${clip.number}, row ${clip.row}${name ? `; ${name}` : ""}`,
+    recording: clip.recording,
     sound: soundOf(number),
     picture: "data:image/webp;base64," + clip.picture,
     probabilities,

@@ -73,6 +73,7 @@ class Shelf:
         self.clips = int(self._starts[-1])
         self._labels = np.concatenate([store.labels for store in stores])
         self._rows = np.concatenate([store.source_rows for store in stores])
+        self._recordings = np.concatenate([store.recordings for store in stores])
         self._digests = np.concatenate([store.digests for store in stores])
         self._measures = {
             name: np.full(self.clips, np.nan, np.float32)
@@ -177,6 +178,7 @@ class Shelf:
             "set": name,
             "number": inside,
             "row": int(self._rows[number]),
+            "recording": str(self._recordings[number]),
             "label": int(self._labels[number]),
             "mark": self._mark_of(number, marks),
             "sound": bool(self.sets[name].waveforms),

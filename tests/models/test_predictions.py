@@ -11,35 +11,42 @@ WORD = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8
 
 
 @settings(max_examples=50, deadline=None)
-@given(words=st.lists(WORD, min_size=2, max_size=4, unique=True), clips=st.integers(1, 5), seed=st.integers(0, 99))
+@given(
+    words=st.lists(WORD, min_size=2, max_size=4, unique=True),
+    files=st.lists(WORD, min_size=1, max_size=5) | st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
 def test_what_is_written_is_read(
-    tmp_path_factory: pytest.TempPathFactory, words: list[str], clips: int, seed: int
+    tmp_path_factory: pytest.TempPathFactory, words: list[str], files: list[str] | int, seed: int
 ) -> None:
+    recordings = np.full(files, "") if isinstance(files, int) else np.array(files)
+    clips = len(recordings)
     rng = np.random.default_rng(seed)
     labels, rows = rng.integers(len(words), size=clips), rng.permutation(100)[:clips]
     probabilities = rng.dirichlet(np.ones(len(words)), clips)
     path = tmp_path_factory.mktemp("table") / "predictions.csv"
-    write_predictions(path, rows, labels, probabilities, words)
+    write_predictions(path, rows, recordings, labels, probabilities, words)
     found = read_predictions(path)
     assert found.words == tuple(words)
     np.testing.assert_array_equal(found.source_rows, rows)
+    assert found.recordings.tolist() == recordings.tolist()
     np.testing.assert_array_equal(found.labels, labels)
     np.testing.assert_array_equal(found.predicted, probabilities.argmax(axis=1))
     np.testing.assert_allclose(found.probabilities, probabilities, atol=5e-7)
 
 
-HEADER = "source_row,actual,predicted,confidence,probability of yes,probability of no"
+HEADER = "source_row,recording,actual,predicted,confidence,probability of yes,probability of no"
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("", "its columns are others"),
-        ("source_row,actual,predicted,confidence\n1,yes,no,0.5\n", "its columns are others"),
+        ("source_row,recording,actual,predicted,confidence\n1,a.wav,yes,no,0.5\n", "its columns are others"),
         (f"{HEADER}\n", "it has no clip"),
-        (f"{HEADER}\n1,yes,no,0.6,0.4\n", "line 2 is incomplete"),
-        (f"{HEADER}\n1,yes,maybe,0.6,0.4,0.6\n", "line 2 is incomplete"),
-        (f"{HEADER}\n1,yes,no,0.6,0.4,much\n", "could not convert"),
+        (f"{HEADER}\n1,a.wav,yes,no,0.6,0.4\n", "line 2 is incomplete"),
+        (f"{HEADER}\n1,,yes,maybe,0.6,0.4,0.6\n", "line 2 is incomplete"),
+        (f"{HEADER}\n1,,yes,no,0.6,0.4,much\n", "could not convert"),
     ],
 )
 def test_a_table_that_is_none_is_refused(text: str, problem: str) -> None:

@@ -2,12 +2,16 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import Project, contents, copy_product, write_waveforms
+from conftest import Project, columns, contents, copy_product, write_clips, write_waveforms
 from test_closure import closure
 
+from features.store.reader import WaveformStore
+from models.predictions import read_predictions
 from pipeline.evaluate import CODE
 
 EVALUATE = (sys.executable, "-m", "pipeline.evaluate", "base")
@@ -69,6 +73,24 @@ def test_another_network_or_test_set_is_evaluated(project: Project) -> None:
     assert project.stage_here("featurize", "test").code == 0
     assert BEFORE not in project.stage_here("evaluate", "base").out
     assert outcome(project) not in (first, second)
+
+
+def test_predictions_name_the_recordings_of_now(project: Project) -> None:
+    """A renamed file changes no feature and no network, but the table tells its new name."""
+    assert project.stage_here("evaluate", "base").code == 0
+    for folder in ("old/", "new/"):
+        clips = columns(40)
+        recordings = np.array([f"{folder}{row}.wav" for row in clips.source_rows])
+        store = WaveformStore.open(project.folder / "data/split/test.zarr")
+        waves = store.read(0, store.clips)
+        shutil.rmtree(store.path)
+        write_clips(store.path, waves, replace(clips, recordings=recordings), digest=store.attributes["digest"])
+        done = project.stage_here("featurize", "test")
+        assert ", 0 shards computed, " in done.out
+        done = project.stage_here("evaluate", "base")
+        assert BEFORE not in done.out
+        table = read_predictions(project.folder / "artifacts/base/predictions.csv")
+        assert table.recordings.tolist() == [f"{folder}{row}.wav" for row in table.source_rows]
 
 
 def test_a_network_whose_end_is_missing_is_refused(project: Project) -> None:

@@ -91,6 +91,9 @@ def test_every_file_is_accounted_for(project: Project, source: str, above: str) 
     }
     made = arrays(project)
     assert made["label_vals"][:, 0].tolist() == ["no"] * 2 + ["yes"] * 4
+    assert {row["path"]: int(row["row"]) for row in rows.values() if row["row"]} == {
+        name: row for row, name in enumerate(made["recording_vals"][:, 0])
+    }
     assert made["wav_vals"].shape == (6, 8000)
     assert made["sample_rate"] == 8000
 
@@ -215,6 +218,9 @@ def test_noise_becomes_silence_where_silence_is_a_word(project: Project) -> None
     assert "import: 23 clips (silence 22, yes 1)" in imported(project, "s").out
     groups = arrays(project)["group_vals"][:, 0].tolist()
     assert sorted(set(groups)) == ["", "_background_noise_/pink.wav#0", "_background_noise_/pink.wav#1"]
+    names = arrays(project)["recording_vals"][:, 0].tolist()
+    starts = [*np.arange(0, 9.5, 0.5), *np.arange(10, 11.5, 0.5)]
+    assert names == [*(f"_background_noise_/pink.wav at {start:g} s" for start in starts), "yes/a.wav"]
     project.set(**{"corpus.words": ["yes", "no"]})
     assert "left out: is silence, which is not among the words (1)" in imported(project, "s").out
 

@@ -37,6 +37,7 @@ def arrays() -> dict[str, np.ndarray]:
         "wav_vals": waves.astype(np.float32),
         "label_vals": np.array(WORDS)[labels],
         "group_vals": np.array(speakers),
+        "recording_vals": np.array([f"{row} {WORDS[label]}.wav" for row, label in enumerate(labels)]),
     }
 
 
@@ -51,7 +52,9 @@ def write_results(project: Project, network: str, seed: int) -> None:
     probabilities[np.arange(store.clips), heard] = sure
     folder = project.folder / "artifacts" / network
     folder.mkdir(parents=True, exist_ok=True)
-    write_predictions(folder / "predictions.csv", store.source_rows, store.labels, probabilities, WORDS)
+    write_predictions(
+        folder / "predictions.csv", store.source_rows, store.recordings, store.labels, probabilities, WORDS
+    )
     write_history(folder / "history.csv", [Epoch(n, 0.1, 2 / n, 0.5, 2.5 / n, 0.4 + 0.1 * n) for n in (1, 2, 3)])
     cost = {"parameters": 1000 * (seed + 1), "multiply_adds": 10 ** (7 + seed), "real_time_factor": 0.01}
     right = float((heard == store.labels).mean())
@@ -149,8 +152,11 @@ def test_a_cell_opens_exactly_its_clips(page: Page, reported: tuple[Project, Fin
         inside = (predictions.labels == int(actual)) & (predictions.predicted == int(predicted))
         cell.click()
         shown = block.locator(".cell-gallery .details").all_inner_texts()
-        rows = sorted(int(re.search(r"row (\d+)", text)[1]) for text in shown)  # type: ignore[index]
-        assert rows == sorted(predictions.source_rows[inside].tolist())
+        rows = [int(re.search(r"row (\d+)", text)[1]) for text in shown]  # type: ignore[index]
+        assert sorted(rows) == sorted(predictions.source_rows[inside].tolist())
+        known = dict(zip(predictions.source_rows.tolist(), predictions.recordings.tolist(), strict=True))
+        names = block.locator(".cell-gallery .recording").all_text_contents()
+        assert names == [known[row] for row in rows]
         assert cell.inner_text() == str(inside.sum())
 
 
@@ -249,7 +255,7 @@ def test_labels_of_another_time_are_refused(reported: tuple[Project, Finished]) 
     labels = found.labels.copy()
     labels[0] = (labels[0] + 1) % len(WORDS)
     try:
-        write_predictions(path, found.source_rows, labels, found.probabilities, WORDS)
+        write_predictions(path, found.source_rows, found.recordings, labels, found.probabilities, WORDS)
         done = project.stage("report")
     finally:
         path.write_bytes(before)

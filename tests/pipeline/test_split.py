@@ -179,7 +179,9 @@ def test_the_cache_is_kept_within_its_size(project: Project) -> None:
 
 
 def test_marked_clips_are_left_out_and_all_others_stay(project: Project) -> None:
-    path = project.save_npz(make_arrays(10, speakers=20))
+    arrays = make_arrays(10, speakers=20)
+    names = np.array([f"{row}.wav" for row in range(len(arrays["wav_vals"]))])
+    path = project.save_npz({**arrays, "recording_vals": names})
     untouched = path.read_bytes()
     assert "marks.tsv" not in project.stage_here("split").out
     before = rows_of(project)
@@ -197,8 +199,8 @@ def test_marked_clips_are_left_out_and_all_others_stay(project: Project) -> None
         "reasons": {"wrong label": 1, "bad audio": 1},
         "rows": sorted(
             (
-                {"row": wrong, "word": words[wrong], "reason": "wrong label"},
-                {"row": bad, "word": words[bad], "reason": "bad audio"},
+                {"row": wrong, "recording": f"{wrong}.wav", "word": words[wrong], "reason": "wrong label"},
+                {"row": bad, "recording": f"{bad}.wav", "word": words[bad], "reason": "bad audio"},
             ),
             key=lambda each: each["row"],
         ),

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from features.corpus import name_of_clip
 from features.errors import InputError
 from features.look.comparison import Comparison, compare
 from features.look.location import locate, reachable
@@ -34,7 +36,7 @@ def command(
     if as_json:
         say(json.dumps({"same": found.same, **asdict(found)}, indent=2))
     else:
-        _print(first, second, found)
+        _print(*stores, found)
 
 
 def _open(path: Path) -> FeatureStore:
@@ -44,7 +46,7 @@ def _open(path: Path) -> FeatureStore:
     return store
 
 
-def _print(first: Path, second: Path, found: Comparison) -> None:
+def _print(first: FeatureStore, second: FeatureStore, found: Comparison) -> None:
     rows, words, statistics, values = found.rows, found.words, found.statistics, found.values
     order = (", in the same order" if rows.same_order else ", in different order") if rows.shared else ""
     changed = [
@@ -76,9 +78,11 @@ def _print(first: Path, second: Path, found: Comparison) -> None:
             f"({values.greatest_relative:.2g} of its clip's maximum), mean {values.mean:.2g}",
         )
         if values.worst_rows:
-            facts.add_row("", f"rows that differ most: {', '.join(map(str, values.worst_rows))}")
+            recordings = dict(zip(first.source_rows.tolist(), first.recordings.tolist(), strict=True))
+            worst = [name_of_clip(row, recordings[row]) for row in values.worst_rows]
+            facts.add_row("", Text(f"clips that differ most: {'; '.join(worst)}"))
     console = Console(highlight=False)
-    console.print(f"{first} and {second}", style="bold", markup=False)
+    console.print(f"{first.path} and {second.path}", style="bold", markup=False)
     console.print(facts)
     if found.same:
         say("diff: the same")

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from features.corpus import word_counts
+from features.corpus import name_of_clip, word_counts
 from features.errors import InputError
 from features.look.location import locate, reachable
 from features.look.siblings import SPLIT, waveforms_of
@@ -29,6 +31,7 @@ TERMINAL_PICTURES = 3
 SHEET_CLIPS = 24
 """Clips that are drawn side by side in one picture."""
 SAMPLE = 3
+TITLE_CHARACTERS = 48
 TO = Path("inspected")
 
 
@@ -36,6 +39,7 @@ def command(
     store: Annotated[str, typer.Argument(help="A store, such as data/features/train.zarr or data/split/train.zarr.")],
     clip: Annotated[int | None, typer.Option(min=0, help="Show this clip, by its number in the store.")] = None,
     row: Annotated[int | None, typer.Option(min=0, help="Show this clip, by its row in the npz.")] = None,
+    recording: Annotated[str | None, typer.Option(help="Show the clips of this file, by its path.")] = None,
     word: Annotated[str | None, typer.Option(help="Show clips of this word.")] = None,
     sample: Annotated[
         int | None,
@@ -52,14 +56,15 @@ def command(
 
     features inspect data/features/train.zarr --word yes --sample 3
     """
-    given = [name for name, value in (("--clip", clip), ("--row", row), ("--word", word)) if value is not None]
+    chosen = {"--clip": clip, "--row": row, "--recording": recording, "--word": word}
+    given = [name for name, value in chosen.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)} were given; expected one of them, so leave out the rest")
     if word is None and (sample, seed) != (None, None):
         raise InputError("--sample and --seed choose among the clips of a word; expected --word with them, such as yes")
     if not given and to is not None:
         raise InputError(
-            "--to is where pictures and sound go; expected --word, --clip or --row with it, to say of what"
+            "--to is where pictures and sound go; expected --word, --clip, --row or --recording with it, to say of what"
         )
     path = locate(store)
     with reachable(path):
@@ -68,11 +73,13 @@ def command(
             _show(opened, [_existing(opened, clip)], to, force, as_json)
         elif row is not None:
             _show(opened, [_clip_of_row(opened, row)], to, force, as_json)
+        elif recording is not None:
+            _show(opened, _clips_of_recording(opened, recording), to, force, as_json)
         elif word is not None:
             _show(opened, _sample(opened, word, sample or SAMPLE, seed or 0), to, force, as_json)
         else:
             found = _describe(opened)
-            say(json.dumps(found, indent=2)) if as_json else _print(found)
+            say(json.dumps(found, indent=2)) if as_json else _print(found, opened)
 
 
 def _describe(store: Store) -> dict[str, Any]:
@@ -101,7 +108,7 @@ def _describe(store: Store) -> dict[str, Any]:
     }
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(found: dict[str, Any], store: Store) -> None:
     sizes = " x ".join(f"{size:,} {name}" for size, name in zip(found["shape"], found["dimensions"], strict=True))
     shards = counted(found["shards"], "shard")
     facts = Table.grid(padding=(0, 2))
@@ -121,7 +128,7 @@ def _print(found: dict[str, Any]) -> None:
         f"standard deviation {values['standard_deviation']:.4g}",
     )
     for name, clips in found["suspicious"].items():
-        facts.add_row(name.replace("_", "-"), _listed(clips))
+        facts.add_row(name.replace("_", "-"), Text(_listed(clips, store.recordings)))  # no markup: [b] is a name
     facts.add_row("words", ", ".join(f"{word} {count:,}" for word, count in found["words"].items()))
     console = Console(highlight=False)
     console.print(found["store"], style="bold", markup=False)
@@ -135,13 +142,14 @@ def _flat(value: Any) -> str:
     return ", ".join(_flat(item) if isinstance(item, dict) else f"{key} {item}" for key, item in value.items())
 
 
-def _listed(clips: list[Any] | None) -> str:
+def _listed(clips: list[Any] | None, recordings: NDArray[np.str_]) -> str:
     if clips is None:
         return "unknown without the waveforms"
     if not clips:
         return "none"
     shown = [*map(str, clips[:LISTED]), *(["..."] if len(clips) > LISTED else [])]
-    return f"{len(clips)} (clips {', '.join(shown)})"
+    files = [f"\n{recordings[clip]}" for group in clips[:LISTED] for clip in np.ravel(group) if recordings[clip]]
+    return f"{len(clips)} (clips {', '.join(shown)}){''.join(files)}"
 
 
 def _existing(store: Store, clip: int) -> int:
@@ -155,6 +163,20 @@ def _clip_of_row(store: Store, row: int) -> int:
     if not len(found):
         raise InputError(f"{store.path} holds no clip of row {row}; it may be in another set, so try that one's store")
     return int(found[0])
+
+
+def _clips_of_recording(store: Store, recording: str) -> list[int]:
+    found = [
+        clip
+        for clip, each in enumerate(store.recordings.tolist())
+        if each == recording or each.startswith(f"{recording} at ")  # one of several clips of the file
+    ]
+    if not found:
+        raise InputError(
+            f"{store.path} holds no clip of {recording}; expected a path as the account of the import gives it, and it "
+            "may be in another set, so try that one's store"
+        )
+    return found
 
 
 def _sample(store: Store, word: str, sample: int, seed: int) -> list[int]:
@@ -175,12 +197,19 @@ class _Shown:
     clip: int
     word: str
     source_row: int
+    recording: str
+    """Empty if unknown."""
     picture: str
     sound: str | None
 
     @property
     def title(self) -> str:
-        return f"{self.word}, clip {self.clip}, row {self.source_row}"
+        return f"{self.word}, clip {self.clip}, {name_of_clip(self.source_row, self.recording)}"
+
+
+def _end_of(path: str) -> str:
+    """The end of a path, which tells files apart, as long as a picture is wide."""
+    return path if len(path) <= TITLE_CHARACTERS else f"...{path[3 - TITLE_CHARACTERS :]}"
 
 
 def _file_name(word: str) -> str:
@@ -195,16 +224,19 @@ def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; expected a folder for pictures and sound, so give another with --to")
     labels, rows, rate_hz = store.labels, store.source_rows, store.attributes["sample_rate_hz"]
+    recordings = store.recordings
     shown = []
     for clip in clips:
         word = store.attributes["words"][labels[clip]]
         name = folder / f"{store.path.stem}-{_file_name(word)}-{clip}"
-        shown.append(_Shown(clip, word, int(rows[clip]), f"{name}.png", f"{name}.wav" if waveforms else None))
+        recording = str(recordings[clip])
+        sound = f"{name}.wav" if waveforms else None
+        shown.append(_Shown(clip, word, int(rows[clip]), recording, f"{name}.png", sound))
     sheet = str(folder / f"{store.path.stem}-{_file_name(shown[0].word)}.png") if len(shown) > 1 else None
 
     def draw(path: Path, which: list[_Shown]) -> None:
         values = np.concatenate([store.read(each.clip, each.clip + 1) for each in which])
-        titles = [each.title for each in which]
+        titles = [f"{each.word}, clip {each.clip}, row {each.source_row}\n{_end_of(each.recording)}" for each in which]
         if isinstance(store, FeatureStore):
             pictures.draw_spectrograms(path, values, store.axes, store.attributes["unit"], titles)
         else:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.audio.decode import SCALED_PEAK
-from features.corpus import Corpus
+from features.corpus import Corpus, name_of_clip
 from features.errors import InputError
 from features.sources.npz import Source, open_source
 from features.sources.recordings import Other, Rules, read_recordings
@@ -76,7 +76,7 @@ def _of_store(path: Path, corpus: Corpus) -> Labelled:
             f"the clips of {path} are not those that the network was trained for (words, rate or length differ); run "
             "dvc repro, or name other clips"
         )
-    names = [f"row {row}" for row in store.source_rows]
+    names = [name_of_clip(*clip) for clip in zip(store.source_rows.tolist(), store.recordings.tolist(), strict=True)]
     return Labelled(
         names, store.labels, lambda clips: np.concatenate([store.read(at, at + 1) for at in clips.tolist()])
     )
@@ -91,11 +91,12 @@ def _of_npz(npz: Source) -> Labelled:
             faulty = np.flatnonzero(~(peaks <= SCALED_PEAK))
             if faulty.size:
                 raise InputError(
-                    f"row {start + faulty[0]} of {npz.path} holds NaN, or samples up to {peaks[faulty[0]]:g}; expected "
-                    "samples in [-1, 1], so divide them by their full scale or leave the clip out"
+                    f"{npz.name_of(int(start + faulty[0]))} of {npz.path} holds NaN, or samples up to "
+                    f"{peaks[faulty[0]]:g}; expected samples in [-1, 1], so divide them by their full scale or leave "
+                    "the clip out"
                 )
             advance(len(block))
-    return Labelled([f"row {row}" for row in range(npz.clips)], npz.labels, npz.read)
+    return Labelled([npz.name_of(row) for row in range(npz.clips)], npz.labels, npz.read)
 
 
 def _of_recordings(source: Path, scratch: Path, corpus: Corpus, other: Other) -> Labelled:

@@ -75,7 +75,9 @@ def made_up() -> Division:
     digests = np.frombuffer(np.random.default_rng(0).bytes(16 * CLIPS), "V16")
     rows = dict(zip(SETS, np.random.default_rng(1).permutation(CLIPS).reshape(3, -1), strict=True))
     numbers = np.arange(CLIPS)
-    return Division(SPEC, rows, numbers.astype(np.int8), numbers, digests, np.ones(CLIPS, np.float32))
+    return Division(
+        SPEC, rows, numbers.astype(np.int8), numbers, digests, np.ones(CLIPS, np.float32), np.full(CLIPS, "")
+    )
 
 
 def names_of_equal_sets(one: Division, other: Division) -> list[str]:

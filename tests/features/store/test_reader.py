@@ -58,6 +58,7 @@ def test_what_is_written_is_read(tmp_path: Path, codec: str, clips: int) -> None
     np.testing.assert_array_equal(store.source_rows, expected.source_rows)
     np.testing.assert_array_equal(store.labels, expected.labels)
     np.testing.assert_array_equal(store.digests, expected.digests)
+    np.testing.assert_array_equal(store.recordings, expected.recordings)
     assert (store.shape, store.layout, store.chunks) == ((3, 4), layout(codec=codec), -(-clips // 2))
 
 
@@ -136,7 +137,7 @@ def test_every_reader_finds_a_flipped_bit(tmp_path: Path, codec: str) -> None:
     create(path, made, codec=codec)
     files = [*path.glob("*/c.*"), *path.glob("*/c/*"), *path.glob("*/c/0/*")]
     files = sorted(file for file in files if file.is_file())
-    assert len(files) == 3 + 5
+    assert len(files) == 3 + 6
     right = {name: values.load() for name, values in xarray.open_zarr(path).variables.items()}
     rng, raised = np.random.default_rng(0), 0
     for _ in range(300):

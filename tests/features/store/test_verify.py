@@ -89,6 +89,7 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda s: (s / shard(6)).write_bytes(b"0" * 10**6), "is 1000000 bytes long; expected "),
     (lambda s: flip(s / "label/c/0", 5), "label/c/0 has other bytes than were written"),
     (lambda s: (s / "source_row/c/0").unlink(), "source_row/c/0 is missing"),
+    (lambda s: flip(s / "recording/c/0", 9), "recording/c/0 has other bytes than were written"),
     (lambda s: doctor(s / "zarr.json", '"n_fft": 64', '"n_fft": 65'), "zarr.json has other bytes"),
     (lambda s: (s / "features/c.9").write_bytes(b""), "features/c.9 does not belong here"),
     (lambda s: (s / "manifest.json").unlink(), "manifest.json is missing"),

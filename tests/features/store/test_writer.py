@@ -44,7 +44,8 @@ def test_zarr_reads_what_is_written(tmp_path: Path, codec: str, dtype: str, clip
         store.write(number, made[start:stop])
     group = zarr.open_group(tmp_path / "a.zarr", mode="r")
     np.testing.assert_array_equal(group["features"][...], made.astype(dtype))
-    for name, expected in zip(("label", "source_row", "digest"), vars(columns(clips)).values(), strict=True):
+    names = ("label", "source_row", "digest", "recording")
+    for name, expected in zip(names, vars(columns(clips)).values(), strict=True):
         np.testing.assert_array_equal(group[name][...], expected)
     np.testing.assert_array_equal(group["frequency"][...], AXES.frequency)
     assert group["time"].attrs["units"] == "s"

@@ -23,6 +23,7 @@ from features.split.marks import Mark, read_marks, save_mark
 from features.store.reader import FeatureStore, WaveformStore
 from models.predictions import write_predictions
 
+RECORDING = "<b>{}</b>.wav"
 BROWSE = (sys.executable, "-m", "pipeline.commands.features", "browse")
 
 
@@ -53,6 +54,7 @@ def browsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsed]:
     project = copy_product(tmp_path_factory.mktemp("browsed"))
     arrays = make_arrays(10, speakers=20)
     arrays["wav_vals"][::2] *= 0.1
+    arrays["recording_vals"] = np.array([RECORDING.format(row) for row in range(len(arrays["wav_vals"]))])
     project.save_npz(arrays)
     assert project.stage("split").code == 0
     for name in ("train", "test"):
@@ -63,7 +65,9 @@ def browsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsed]:
     probabilities[np.arange(store.clips), heard] = 0.5 + np.arange(store.clips) / 100
     folder = project.folder / "artifacts/base"
     folder.mkdir(parents=True)
-    write_predictions(folder / "predictions.csv", store.source_rows, store.labels, probabilities, WORDS)
+    write_predictions(
+        folder / "predictions.csv", store.source_rows, store.recordings, store.labels, probabilities, WORDS
+    )
     process = project.start(*BROWSE, "data/features")
     assert process.stdout
     line = process.stdout.readline()
@@ -110,6 +114,8 @@ def test_filters_choose_clips(page: Page, browsed: Browsed) -> None:
     expect(page.locator("#status")).to_have_text(f"{len(wrong)} clips")
     details = page.locator(".card .details").all_inner_texts()
     assert [int(text.split()[2].rstrip(",")) for text in details] == [*wrong][:24]
+    names = page.locator(".card .recording").all_inner_texts()
+    assert names == [RECORDING.format(store.source_rows[clip]) for clip in [*wrong][:24]]
     word = WORDS[store.labels[3]]
     page.select_option("select[name=word]", word)
     expect(page.locator(".card h4").first).to_have_text(re.compile(f"^{word} heard as "))

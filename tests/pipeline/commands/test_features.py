@@ -130,6 +130,42 @@ def test_one_clip_by_its_row_in_the_npz(project: Project) -> None:
     assert (done.code, f"holds no clip of row {other}" in done.err) == (2, True)
 
 
+def test_clips_by_the_recording_they_were_cut_from(tmp_path: Path) -> None:
+    """An import of files that give one clip, and of one that gives several; a name with brackets stays a name."""
+    project = copy_product(tmp_path)
+    rng = np.random.default_rng(0)
+    for word in ("yes", "no"):
+        (project.folder / "in" / word).mkdir(parents=True)
+        for number in range(8):
+            sound = rng.uniform(-0.5, 0.5, 24000 if number == 7 else 8000) * (number > 1)
+            soundfile.write(project.folder / f"in/{word}/[bold]{number}.wav", sound, 8000)
+    done = project.stage_here("import_recordings", "in", "out.npz", "--cut", "windows", "--workers", "1")
+    assert done.code == 0, done.err
+    project.set(**{"data.npz": "out.npz", "corpus.words": ["yes", "no"]})
+    assert project.stage_here("split").code == 0
+    with np.load(project.folder / "out.npz") as npz:
+        names = npz["recording_vals"][:, 0]
+    assert names[7:10].tolist() == [f"no/[bold]7.wav at {second} s" for second in range(3)]
+    shown = {}
+    for name in ("train", "validation", "test"):
+        store = WaveformStore.open(project.folder / f"data/split/{name}.zarr")
+        assert store.recordings.tolist() == names[store.source_rows].tolist()
+        for row, recording in zip(store.source_rows, store.recordings, strict=True):
+            done = features(project, "inspect", f"data/split/{name}.zarr", "--recording", str(recording), "--json")
+            (about,) = json.loads(done.out)
+            assert (about["source_row"], about["recording"]) == (row, recording)
+            shown[recording] = name
+        windows = [each for each in store.recordings if each.startswith("yes/[bold]7.wav")]
+        done = features(project, "inspect", f"data/split/{name}.zarr", "--recording", "yes/[bold]7.wav", "--json")
+        if windows:
+            assert sorted(each["recording"] for each in json.loads(done.out)) == sorted(windows)
+        else:
+            assert (done.code, "holds no clip of yes/[bold]7.wav; expected" in done.err) == (2, True)
+    assert set(shown) == set(names)
+    silent = shown["yes/[bold]0.wav"]
+    assert "yes/[bold]0.wav" in features(project, "inspect", f"data/split/{silent}.zarr").out
+
+
 def test_verify_tells_and_repairs(project: Project) -> None:
     done = features(project, "verify", TRAIN)
     assert done.code == 0
@@ -264,7 +300,10 @@ def test_the_cache(project: Project) -> None:
         (["inspect", TRAIN, "--word", "yes", "--clip", "1"], "--clip and --word were given; expected one of them"),
         (["inspect", TRAIN, "--sample", "3"], "--sample and --seed choose among the clips of a word; expected --word"),
         (["inspect", TRAIN, "--clip", "1", "--seed", "3"], "--sample and --seed choose among the clips of a word"),
-        (["inspect", TRAIN, "--to", "there"], "--to is where pictures and sound go; expected --word, --clip or --row"),
+        (
+            ["inspect", TRAIN, "--to", "there"],
+            "--to is where pictures and sound go; expected --word, --clip, --row or ",
+        ),
         (["inspect", "s3://bucket/train.zarr"], "s3://bucket/train.zarr cannot be read (Install s3fs to access S3)"),
         (["cache", "show", "--cache", "."], "the cache folder is the current folder; expected one for shards"),
         (["verify", "params.yaml"], "params.yaml is not a store"),

@@ -12,7 +12,9 @@ def predictions(labels: list[int], sure_of_yes: list[float], rows: list[int] | N
     yes = np.array(sure_of_yes)
     probabilities = np.stack([yes, 1 - yes], axis=1)
     numbers = np.array(rows if rows is not None else range(len(labels)))
-    return Predictions(numbers, np.array(labels), probabilities.argmax(axis=1), probabilities, WORDS)
+    return Predictions(
+        numbers, np.full(len(numbers), ""), np.array(labels), probabilities.argmax(axis=1), probabilities, WORDS
+    )
 
 
 def numbers(gallery: Gallery) -> list[int]:

@@ -11,7 +11,7 @@ METRICS = Metrics(0.5, (0.4, 0.6), 1.0, 4, (Cost(1, 1, 1, 0.1),))
 def predictions(rows: list[int], right: list[bool]) -> Predictions:
     labels = np.zeros(len(rows), np.int64)
     predicted = np.where(right, 0, 1)
-    return Predictions(np.array(rows), labels, predicted, np.eye(2)[predicted], ("yes", "no"))
+    return Predictions(np.array(rows), np.full(len(rows), ""), labels, predicted, np.eye(2)[predicted], ("yes", "no"))
 
 
 def test_only_clips_of_both_runs_count() -> None:
