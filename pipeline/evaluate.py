@@ -18,6 +18,7 @@ from features.store.reader import FeatureStore
 from features.store.shard import checksum
 from models.predictions import write_predictions
 from pipeline.shell.options import parse_size
+from pipeline.shell.params import DataSpec, read_section, refuse_edited_settings
 from pipeline.shell.progress import progress, working
 from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
 from pipeline.shell.stage import refuse_edited_code, run, say, warn_waiting
@@ -49,36 +50,37 @@ def main(
         raise InputError(f"{trained} does not exist; expected a trained network, so run dvc repro train@{model} first")
     if not zipfile.is_zipfile(trained):
         raise _not_a_network(trained, "cannot be loaded as a network (it is not a zip file)")
+    data = read_section("data", DataSpec)
     metrics = Path(f"metrics/{model}.json")
     results = Results.of_project()
     with publish(metrics, trained.with_name("predictions.csv"), waiting=warn_waiting) as staged:
         store = FeatureStore.open(TEST)
         files = dict(zip(("metrics.json", "predictions.csv"), staged, strict=True))
-        key = fingerprint(trained, store)
+        key = fingerprint(trained, store, data)
         known = results.take(key, files)
         if not known:
-            _evaluate(trained, store, *staged)
+            _evaluate(trained, store, data, *staged)
+        refuse_edited_settings({"data": data})
         refuse_edited_code()
         if not known and max_bytes:
             results.keep(key, files)
     results.prune(max_bytes)
     result = json.loads(metrics.read_text(encoding="utf-8"))
-    low, high = result["accuracy_ci95"]
     say(
         f"evaluate: {model}{' was evaluated before and' if known else ''} is right on {result['accuracy']:.1%} of "
-        f"{result['test_clips']} test clips (95% interval {low:.1%} to {high:.1%})"
+        f"{result['test_clips']} test clips (95% interval {result['interval']})"
         f"{'' if result['speakers_known'] else '; speakers unknown, so training may have heard the same voices'}"
     )
 
 
-def fingerprint(trained: Path, store: FeatureStore) -> str:
+def fingerprint(trained: Path, store: FeatureStore, data: DataSpec) -> str:
     """Fingerprint of all that decides an evaluation: 32 hexadecimal digits."""
     decided_by = [checksum(trained).digest, store.attributes["spec_hash"], store.attributes["source_digest"]]
-    about = [store.attributes["words"], store.attributes["speakers_known"], store.recordings.tolist()]
+    about = [store.attributes["words"], store.attributes["speakers_known"], store.recordings.tolist(), data.npz]
     return result_key([decided_by, about], CODE, LIBRARIES)
 
 
-def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) -> None:
+def _evaluate(trained: Path, store: FeatureStore, data: DataSpec, metrics: Path, table: Path) -> None:
     """Classify the clips of a store; write metrics as JSON and predictions as CSV."""
     with working(f"{trained.parent.name}: loading TensorFlow and the network"):
         from features.stream.batches import damage_as_input_error, scoring_batches
@@ -95,8 +97,13 @@ def _evaluate(trained: Path, store: FeatureStore, metrics: Path, table: Path) ->
         log_probabilities = predict(network, scoring_batches(store.path, BATCH_CLIPS), advance)
     words = store.attributes["words"]
     cost = cost_of(network, predictor_of(network), (*store.shape, 1), store.attributes["clip_seconds"])
-    result = {
-        **score(store.labels, log_probabilities, words),
+    scores = score(store.labels, log_probabilities, words)
+    low, high = scores["accuracy_ci95"]
+    result = {  # DVC's table shows numbers and texts in this order, and no lists
+        "accuracy": scores["accuracy"],
+        "interval": f"{low:.1%} to {high:.1%}",
+        **scores,
+        "npz": data.npz,
         "speakers_known": store.attributes["speakers_known"],
         "cost": [{**cost, "file_bytes": trained.stat().st_size}],  # a list, as score does
     }

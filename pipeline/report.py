@@ -107,7 +107,10 @@ def main() -> None:
         f"{PAGE.stat().st_size / 2**20:.1f} MiB"
     )
     if is_uncommitted():
-        say("report: commit this run, and the next report compares with it: git add . && git commit -m 'describe it'")
+        say(
+            "report: commit this run, and the next report compares with it: git add dvc.lock metrics params.yaml "
+            "marks.tsv && git commit -m 'describe it'"
+        )
 
 
 def _read_split(words: list[str]) -> dict[str, Any]:

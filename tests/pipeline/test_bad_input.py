@@ -1,6 +1,7 @@
 """Bad input gets one clear sentence and exit code 2, and leaves nothing half-written."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Project, make_arrays
+from conftest import ROOT, Project, make_arrays
 
 from features.corpus import WORDS, Corpus
+
+
+def test_a_download_without_git_runs_after_what_troubleshooting_says(project: Project) -> None:
+    shutil.copytree(ROOT / ".dvc", project.folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "local"))
+    environment = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    done = project.run("dvc", "repro", "synthesize")
+    assert (done.code != 0, "is not a git repository" in done.err) == (True, True)
+    told = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
+    (remedy,) = re.findall(r"is not a git repository`\*\*\n[^`]*`([^`]*)`", told)
+    assert project.run("sh", "-c", remedy, env=environment).code == 0
+    done = project.run("dvc", "repro", "synthesize")
+    assert done.code == 0, done.err
 
 
 def assert_refused(project: Project, sentence: str, *stage: str, here: bool = False) -> None:
