@@ -31,7 +31,7 @@ TERMINAL_PICTURES = 3
 SHEET_CLIPS = 24
 """Clips that are drawn side by side in one picture."""
 SAMPLE = 3
-TITLE_CHARACTERS = 48
+HEADING_CHARACTERS = 48
 TO = Path("inspected")
 
 
@@ -206,10 +206,13 @@ class _Shown:
     def title(self) -> str:
         return f"{self.word}, clip {self.clip}, {name_of_clip(self.source_row, self.recording)}"
 
-
-def _end_of(path: str) -> str:
-    """The end of a path, which tells files apart, as long as a picture is wide."""
-    return path if len(path) <= TITLE_CHARACTERS else f"...{path[3 - TITLE_CHARACTERS :]}"
+    @property
+    def heading(self) -> str:
+        """The title in two lines, as wide as a picture."""
+        path = self.recording
+        if len(path) > HEADING_CHARACTERS:
+            path = f"...{path[3 - HEADING_CHARACTERS :]}"  # the end of a path tells files apart
+        return f"{self.word}, clip {self.clip}, row {self.source_row}\n{path}".rstrip()
 
 
 def _file_name(word: str) -> str:
@@ -236,7 +239,7 @@ def _show(store: FeatureStore | WaveformStore, clips: list[int], to: Path | None
 
     def draw(path: Path, which: list[_Shown]) -> None:
         values = np.concatenate([store.read(each.clip, each.clip + 1) for each in which])
-        titles = [f"{each.word}, clip {each.clip}, row {each.source_row}\n{_end_of(each.recording)}" for each in which]
+        titles = [each.heading for each in which]
         if isinstance(store, FeatureStore):
             pictures.draw_spectrograms(path, values, store.axes, store.attributes["unit"], titles)
         else:
