@@ -109,7 +109,7 @@ def then_the_python(clone: Clone, command: str) -> None:
 def sound(word: int, speaker: int, take: int) -> np.ndarray:
     """A tone for each word, in noise; as long as a clip, a little shorter, or longer."""
     rng = np.random.default_rng([word, speaker, take])
-    time_s = np.arange(int(16000 * (1.1 + 0.3 * take))) / 16000
+    time_s = np.arange(int(16000 * (1.1 + 0.2 * take))) / 16000
     return 0.3 * np.sin(2 * np.pi * (400 + 600 * word + 10 * speaker) * time_s) + 0.02 * rng.standard_normal(
         len(time_s)
     )
@@ -123,7 +123,7 @@ def import_recordings(clone: Clone, command: str) -> None:
     for word, folder in enumerate(folders):
         (clone.folder / folder).mkdir(parents=True)
         for number, speaker in enumerate(SPEAKERS):
-            for take in range(3):
+            for take in range(5):
                 ending = endings[(number + take) % len(endings)]
                 soundfile.write(clone.folder / folder / f"{speaker}_{take}.{ending}", sound(word, number, take), 16000)
     (settings,) = blocks_of(page(), "yaml")
