@@ -29,8 +29,8 @@ OTHER_WORDS = (
 )  # fmt: skip
 """The words of ``unknown``: those of Speech Commands beside the ten."""
 
-LOUDNESS_DB = (-26.0, -8.0)
-"""Range of a word's root mean square, relative to full scale."""
+LOUDNESS_DB = (-30.0, -12.0)
+"""Range of a word's root mean square, relative to full scale: about that of recorded words."""
 SIGNAL_TO_NOISE_DB = (20.0, 45.0)
 ONSET_SPREAD_S = 0.075
 """How far a word may lie from the middle of its clip."""
@@ -104,7 +104,7 @@ def place(
     Returns
     -------
     float32 array, shape (clip samples,)
-        In [-1, 1].
+        In [-1, 1]: a clip beyond full scale is scaled down, because clipping would distort the word.
     """
     speech = speech[: background.size]
     clip = np.zeros(background.size, np.float32)
@@ -114,7 +114,7 @@ def place(
     level = np.sqrt(np.square(speech).sum() / max(speech.size, 1))
     clip[onset : onset + speech.size] = speech * (loudness / max(level, 1e-6))
     clip += background * loudness / 10 ** (rng.uniform(*SIGNAL_TO_NOISE_DB) / 20)
-    return np.clip(clip, -1, 1, dtype=np.float32)
+    return clip / max(np.abs(clip).max(), 1)
 
 
 def noise(corpus: Corpus, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from features.corpus import WORDS, Corpus
-from features.sources.demo_corpus import OTHER_WORDS, clips_per_word, draw_speakers, noise, place, trim
+from features.look.measures import measure
+from features.sources.demo_corpus import (
+    OTHER_WORDS,
+    SynthesizeSpec,
+    clips_per_word,
+    draw_speakers,
+    noise,
+    place,
+    synthesize,
+    trim,
+)
 
 
 @pytest.mark.parametrize("clips", [12, 25, 1800, 50620])
@@ -41,6 +51,13 @@ def test_words_of_any_length_are_placed(samples: int) -> None:
     clip = place(np.ones(samples, np.float32), noise(Corpus(), rng), 8000, rng)
     assert clip.shape == (8000,)
     assert np.abs(clip).max() <= 1
+
+
+def test_no_word_is_clipped_and_few_reach_full_scale() -> None:
+    corpus = Corpus(words=("yes", "stop", "left"))
+    clips = np.stack([each.clip for each in synthesize(SynthesizeSpec(clips=300, seed=0), corpus)])
+    assert not measure(clips, corpus.sample_rate_hz).clipped.any()
+    assert 0 < (np.abs(clips).max(axis=1) == 1).mean() < 0.25
 
 
 def test_silence_around_a_word_is_cut_off() -> None:
