@@ -32,6 +32,9 @@ from features.store.shard import checksum
 from features.store.verify import files_in
 from features.store.writer import StoreWriter
 
+REPLACE = "delete it and run dvc repro, or copy it again if it is a copy"
+"""What to do about a store that cannot be repaired."""
+
 
 def strays_of(store: Path) -> Path:
     """Folder beside a store for files that were found in it and do not belong there."""
@@ -83,12 +86,11 @@ def repair_features(path: Path, waveforms: Path, cache: ShardCache) -> list[str]
         made = _parsed(path, attributes, _Featurized)
         if source.attributes["digest"] != made.source_digest:
             raise InputError(
-                f"{waveforms} holds other clips than {path} was computed from; expected the same, so run dvc repro "
-                "instead"
+                f"{waveforms} holds other clips than {path} was computed from; expected the same, so {REPLACE}"
             )
         expected = attributes_of(source, made.features, made.store, made.made_by)
         if {**expected, "clips": source.clips} != attributes:
-            raise InputError(f"the attributes of {path} contradict each other; delete it and run dvc repro")
+            raise InputError(f"the attributes of {path} contradict each other; {REPLACE}")
         store, tasks = begin(source, anew, made.features, made.store, made.made_by, cache)
         intact = _take_intact(path, store)
         fill(store, [task for task in tasks if task.number not in intact], workers=1)
@@ -131,7 +133,7 @@ def repair_waveforms(
         if division.fingerprint_of(path.stem) != made.digest:
             raise InputError(
                 f"{npz} holds other clips than {path} was split from, or other clips are marked; expected the same, so "
-                "run dvc repro instead"
+                f"{REPLACE}"
             )
         write_set(anew, path.stem, source, division, cache, workers=1)
     return changed
@@ -146,8 +148,7 @@ def _attributes(path: Path) -> dict[str, Any]:
         return dict(json.loads((path / "zarr.json").read_text())["attributes"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
-            f"neither {MANIFEST} nor zarr.json of {path} can be read, so how it was made is unknown; delete it and "
-            "run dvc repro"
+            f"neither {MANIFEST} nor zarr.json of {path} can be read, so how it was made is unknown; {REPLACE}"
         ) from None
 
 
@@ -156,7 +157,7 @@ def _parsed(path: Path, attributes: dict[str, Any], record: type[Record]) -> Rec
         return msgspec.convert(attributes, record)
     except msgspec.ValidationError:
         raise InputError(
-            f"the attributes of {path} cannot be parsed, so how it was made is unknown; delete it and run dvc repro"
+            f"the attributes of {path} cannot be parsed, so how it was made is unknown; {REPLACE}"
         ) from None
 
 
@@ -203,7 +204,7 @@ def _replacing(path: Path) -> Iterator[tuple[Path, list[str]]]:
         if recorded and recorded != Manifest.read(anew):
             raise InputError(
                 f"{path} came out with other bytes than were recorded; another processor or library makes it "
-                "differently, so delete it and run dvc repro"
+                f"differently, so {REPLACE}"
             )
         wanted = files_in(anew)
         strays = [name for name in files_in(path) if name not in wanted]

@@ -8,6 +8,7 @@ import typer
 
 from features.errors import InputError
 from features.look.location import locate, reachable
+from features.look.siblings import SPLIT
 from features.repair import repair_features, repair_waveforms, strays_of
 from features.split.marks import read_marks
 from features.store.layout import FEATURES
@@ -29,7 +30,7 @@ def command(
     repair: Annotated[bool, typer.Option("--repair", help="Make damaged files again.")] = False,
     source: Annotated[
         Path | None,
-        typer.Option(help="What the store was made from, for --repair; found beside it or in params.yaml by default."),
+        typer.Option(help="What the store was made from, for --repair; found beside it or in this project by default."),
     ] = None,
     cache_folder: Folder = None,
     workers: Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Files read at once.")] = default_workers(),
@@ -84,8 +85,20 @@ def _print(path: Path, report: Report, repaired: list[str], restored: list[Path]
 def _repair(store: Path, source: Path | None, cache_folder: Path | None) -> list[str]:
     cache = shard_cache(cache_folder, store)
     if array_in(store) == FEATURES:
-        waveforms = source or store.absolute().parent.parent / "split" / store.name
-        return repair_features(store, waveforms, cache)
+        return repair_features(store, source or _waveforms_named_as(store), cache)
     npz = source or find_npz(read_section("data", DataSpec))
     with progress("examining", None) as advance:
         return repair_waveforms(store, npz, read_marks(MARKS_FILE), cache, advance)
+
+
+def _waveforms_named_as(store: Path) -> Path:
+    """The waveforms of the same name beside a store of features; for a copy elsewhere, those of this project."""
+    beside, here = store.absolute().parent.parent / "split" / store.name, SPLIT / store.name
+    if beside.exists():
+        return beside
+    if here.exists():
+        return here
+    raise InputError(
+        f"there is neither {beside} nor {here}; expected the waveforms that {store} was computed from, so run this in "
+        "the folder of its project, name them with --source, or copy the store again"
+    )

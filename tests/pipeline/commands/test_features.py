@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -230,6 +231,36 @@ def test_waveforms_are_repaired_by_the_marks_they_were_split_by(tmp_path: Path) 
     done = features(project, "verify", "data/split/test.zarr", "--repair")
     assert done.code == 2
     assert "input.npz holds other clips than data/split/test.zarr was split from, or other clips are marked" in done.err
+
+
+@pytest.mark.parametrize("kind", ["features", "split"])
+def test_a_copy_elsewhere_is_repaired_from_the_project(project: Project, tmp_path: Path, kind: str) -> None:
+    copy = tmp_path / "copies/test.zarr"
+    shutil.copytree(project.folder / "data" / kind / "test.zarr", copy)
+    (broken,) = copy.glob("*/c.0*")
+    good = broken.read_bytes()
+    broken.unlink()
+    hint = features(project, "inspect", str(copy)).err.strip().split("run: ")[-1]
+    done = features(project, *hint.split()[1:])
+    assert done.code == 0, done.err
+    assert broken.read_bytes() == good
+
+
+def test_a_copy_whose_waveforms_are_not_found(project: Project, tmp_path: Path) -> None:
+    copy = tmp_path / "copies/old test.zarr"
+    shutil.copytree(project.folder / "data/features/test.zarr", copy)
+    (copy / "label/c/0").unlink()
+    done = features(project, "verify", "--repair", str(copy))
+    assert done.code == 2
+    assert f"neither {tmp_path}/split/old test.zarr nor data/split/old test.zarr; expected the waveforms" in done.err
+    repaired = features(project, "verify", "--repair", str(copy), "--source", "data/split/test.zarr")
+    assert repaired.code == 0, repaired.err
+    done = features(project, "verify", "--repair", str(copy))
+    assert (done.code, "are what was written" in done.out) == (0, True)
+    (copy / "label/c/0").unlink()
+    done = features(project, "verify", "--repair", str(copy), "--source", "data/split/train.zarr")
+    assert done.code == 2
+    assert done.err.endswith("expected the same, so delete it and run dvc repro, or copy it again if it is a copy\n")
 
 
 def test_a_store_behind_a_url(project: Project) -> None:
