@@ -4,6 +4,7 @@ A speech synthesiser speaks the demo corpus, in the schema of the reference file
 made, and that is intact, stays as it is.
 """
 
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -73,7 +74,8 @@ def main() -> None:
         raise InputError(f"{LINK} is not a link that this stage made; expected nothing of yours there, so move it away")
     LINK.unlink(missing_ok=True)
     LINK.parent.mkdir(exist_ok=True)
-    LINK.symlink_to(npz.absolute())
+    # Relative as the setting is, so that a project with its npz may be moved: DVC fails on a link that leads nowhere.
+    LINK.symlink_to(npz if npz.is_absolute() else os.path.relpath(npz, LINK.parent.resolve()))
     refuse_edited_settings({"data": data})
     if npz != DEMO:
         say(f"synthesize: nothing to do, because data.npz in params.yaml names {npz}")

@@ -25,6 +25,8 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 PACKAGES = ("features", "models", "pipeline")
 """Packages of this project, whose modules a stage depends on."""
+OUTPUT_FOLDERS = ("data", "data/split", "data/features", "artifacts", "metrics", "reports")
+"""Folders of what DVC keeps."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -65,6 +67,7 @@ def run(stage: Callable[..., None]) -> None:
 
     @functools.wraps(stage)
     def interruptible(*arguments: Any, **options: Any) -> None:
+        refuse_linked_folders()
         try:
             stage(*arguments, **options)
         except KeyboardInterrupt:
@@ -79,6 +82,20 @@ def run(stage: Callable[..., None]) -> None:
         if not end.code:
             keep_time(" ".join([Path(sys.argv[0]).stem, *sys.argv[1:]]), time.monotonic() - started)
         raise
+
+
+def refuse_linked_folders() -> None:
+    """Fail before a stage begins if a link leads one of the output folders out of the project.
+
+    DVC keeps nothing behind such a link, and says so only when a stage has ended.
+    """
+    for folder in OUTPUT_FOLDERS:
+        place = Path(folder).resolve()
+        if not place.is_relative_to(Path.cwd()):
+            raise InputError(
+                f"{folder} leads to {place}, outside the project, where DVC keeps no results; expected a folder of the "
+                "project, so remove the link and move the whole project to that disk, without .venv: uv makes it again"
+            )
 
 
 @contextmanager

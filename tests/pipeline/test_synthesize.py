@@ -1,13 +1,18 @@
 import io
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-from conftest import Project, everything, make_arrays
+import pytest
+from conftest import ROOT, Project, everything, make_arrays
+from ruamel.yaml import YAML
 
 from features.corpus import WORDS, Corpus, Recording
 from features.sources.npz_writer import write_npz
+from pipeline.shell.stage import OUTPUT_FOLDERS
 
 FILE = "data/demo/speech_wav_8000.npz"
 
@@ -148,3 +153,52 @@ def test_no_corpus_is_made_while_data_npz_is_another_file(make_repository: Calla
     assert done.code == 0, done.err
     assert "synthesize: nothing to do, because data.npz in params.yaml names input.npz" in done.out
     assert not (project.folder / FILE).exists()
+
+
+@pytest.mark.parametrize("folder", OUTPUT_FOLDERS)
+def test_a_linked_folder_is_refused_before_anything_is_made(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, folder: str
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (project.folder / folder).parent.mkdir(exist_ok=True)
+    (project.folder / folder).symlink_to(elsewhere)
+    before = everything(project.folder)
+    done = project.stage_here("synthesize")
+    assert done.code == 2
+    assert done.err.startswith(f"error: {folder} leads to {elsewhere}, outside the project, where DVC keeps no results")
+    assert len(done.err.splitlines()) == 1
+    assert everything(project.folder) == before
+    assert not any(elsewhere.iterdir())
+
+
+def test_a_folder_linked_inside_the_project_is_used(make_repository: Callable[[], Project]) -> None:
+    project = make_repository()
+    project.save_npz(make_arrays(10, speakers=20))
+    (project.folder / "some/where").mkdir(parents=True)
+    (project.folder / "data").symlink_to("some/where")
+    done = project.run("dvc", "repro", "split")
+    assert done.code == 0, done.err
+    assert (project.folder / "some/where/split/test.zarr/manifest.json").exists()
+
+
+def test_output_folders_are_those_of_dvc() -> None:
+    """Beside the link to the npz, all outputs are in these folders or, for networks, in one of their own inside."""
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].values()
+    kept = [
+        each
+        for stage in stages
+        for kind in ("outs", "metrics", "plots")
+        for each in stage.get("do", stage).get(kind, [])
+    ]
+    folders = {str(Path(next(iter(each)) if isinstance(each, dict) else each).parent) for each in kept}
+    assert {re.sub(r"/\$\{key\}$", "", folder) for folder in folders} == set(OUTPUT_FOLDERS)
+
+
+def test_a_project_may_be_moved(make_repository: Callable[[], Project]) -> None:
+    project = make_repository()
+    assert project.run("dvc", "repro", "split").code == 0
+    moved = Project(project.folder.rename(project.folder.with_name("moved")))
+    done = moved.run("dvc", "repro", "split")
+    assert done.code == 0, done.err
+    assert "Stage 'split' didn't change, skipping" in done.out
+    assert "Running" not in done.out
