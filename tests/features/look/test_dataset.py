@@ -1,8 +1,11 @@
+import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
-from conftest import write_waveforms
+import xarray
+from conftest import contents, write_waveforms
 
 from features.errors import InputError
 from features.featurize import featurize
@@ -29,6 +32,25 @@ def test_a_store_is_a_labelled_lazy_dataset(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loud, store.read(0, 30)[store.labels == store.labels[0]])
     waveforms = open_dataset(str(tmp_path / "w.zarr"))
     np.testing.assert_array_equal(waveforms.waveform, WaveformStore.open(tmp_path / "w.zarr").read(0, 30))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_dataset_is_written_as_netcdf(tmp_path: Path, dtype: str) -> None:
+    write_waveforms(tmp_path / "w.zarr", 30)
+    layout = msgspec.structs.replace(LAYOUT, dtype=dtype)
+    featurize(tmp_path / "w.zarr", tmp_path / "f.zarr", SPEC, layout, ShardCache(tmp_path / "cache"), workers=1)
+    for name in ("w.zarr", "f.zarr"):
+        before = contents(tmp_path / name)
+        opened = open_dataset(tmp_path / name)
+        for part in (opened, opened.isel(clip=opened.word == opened.word[0])):
+            part.to_netcdf(tmp_path / "a.nc")
+            read = xarray.load_dataset(tmp_path / "a.nc")
+            xarray.testing.assert_equal(read, part.load())
+            assert read.attrs == part.attrs
+        assert contents(tmp_path / name) == before
+    recorded = FeatureStore.open(tmp_path / "f.zarr").attributes
+    kept = {name: json.loads(value) if str(value)[0] in "[{" else value for name, value in read.attrs.items()}
+    assert kept == recorded
 
 
 def test_what_is_missing_is_said_before_it_is_read(tmp_path: Path) -> None:
