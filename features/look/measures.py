@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 FULL_SCALE = 0.999
 """A sample counts as clipped from this absolute value on."""
-CLIPPED_SAMPLES = 8
-"""A clip with this many clipped samples (one millisecond at 8 kHz) is suspicious."""
+CLIPPED_S = 0.001
+"""A clip with clipped samples of this length is suspicious."""
 FRAME_S = 0.02
 SPEECH_DB = 30.0
 """A frame is speech if it is at most this much quieter than the loudest of its clip ..."""
@@ -30,11 +30,14 @@ class Measures:
     """Of all frames that are not speech."""
     clipped_samples: NDArray[np.int64]
     """Samples at full scale."""
+    clipped: NDArray[np.bool_]
+    """Whether they are at least a millisecond."""
 
-    @property
-    def clipped(self) -> NDArray[np.bool_]:
-        """Whether a clip has at least a millisecond at full scale."""
-        return self.clipped_samples >= CLIPPED_SAMPLES
+
+def count_clipped(waveforms: NDArray[np.float32], rate_hz: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Count the samples at full scale of each clip, (clips, samples), and tell whether they are a millisecond."""
+    at_full_scale = (np.abs(waveforms) >= FULL_SCALE).sum(axis=1)
+    return at_full_scale, at_full_scale >= CLIPPED_S * rate_hz
 
 
 def measure(waveforms: NDArray[np.float32], rate_hz: int) -> Measures:
@@ -66,5 +69,5 @@ def measure(waveforms: NDArray[np.float32], rate_hz: int) -> Measures:
         (10 * np.log10(np.maximum(squares.mean(axis=1), floor))).astype(np.float32),
         np.where(any_speech, (last - first) * frame_s, 0).astype(np.float32),
         ((~speech).sum(axis=1) * frame_s).astype(np.float32),
-        (np.abs(waveforms) >= FULL_SCALE).sum(axis=1),
+        *count_clipped(waveforms, rate_hz),
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.look.measures import CLIPPED_SAMPLES, FULL_SCALE
+from features.look.measures import count_clipped
 from features.store.reader import Store, WaveformStore
 
 
@@ -79,8 +79,8 @@ def summarize(
     if waveforms:
         found.clipped = []
         for start, chunk in numbered_chunks(waveforms):
-            at_full_scale = (np.abs(chunk) >= FULL_SCALE).sum(axis=1)
-            found.clipped += (start + np.flatnonzero(at_full_scale >= CLIPPED_SAMPLES)).tolist()
+            _, clipped = count_clipped(chunk, waveforms.attributes["sample_rate_hz"])
+            found.clipped += (start + np.flatnonzero(clipped)).tolist()
             advance(len(chunk))
     return statistics.summary(), found
 

@@ -29,6 +29,9 @@ def test_known_clips() -> None:
     np.testing.assert_allclose(found.speech_s, [1.0, 0.4, 0.0, 0.0, 1.0, 0.7], atol=1e-6)
     np.testing.assert_allclose(found.silence_s, [0.0, 0.6, 1.0, 1.0, 0.0, 0.8], atol=1e-6)
     assert found.clipped.tolist() == [True, False, False, False, True, False]
+    loud = np.zeros((2, 16000), np.float32)
+    loud[0, :16], loud[1, :15] = 1, 1
+    assert measure(loud, 16000).clipped.tolist() == [True, False], "a millisecond, at any rate"
 
 
 def test_clips_shorter_than_a_frame() -> None:

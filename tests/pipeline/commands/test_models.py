@@ -540,7 +540,7 @@ def test_streaming_finds_a_threshold_that_predict_uses(trained: Project, tmp_pat
     results = json.loads(done.out)
     assert [result["model"] for result in results] == ["base", "skip"]
     for result in results:
-        assert result["missed"] < 0.2
+        assert result["missed"] < 0.3  # in bfloat16 the two networks miss a word more
         assert result["false_alarms_per_hour"] <= 1
         assert -0.3 < result["delay_s"] < 0.5
         assert result["words_to_find"] + result["other_words"] == 36
