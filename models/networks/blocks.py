@@ -26,7 +26,14 @@ def rectified(x: "keras.KerasTensor") -> "keras.KerasTensor":
 def convolved(
     x: "keras.KerasTensor", channels: int, kernel: int | tuple[int, int], strides: int | tuple[int, int] = 1
 ) -> "keras.KerasTensor":
-    """Convolve (batch, frequency, time, channels); the normalisation that follows makes a bias needless."""
+    """Convolve (batch, frequency, time, channels); the normalisation that follows makes a bias needless.
+
+    A kernel of 1 with strides picks its points before it convolves them, which is the same. In one step, the gradient
+    of the kernel is wrong or ends the process for fewer than 16 channels: oneDNN writes beyond its workspace
+    (uxlfoundation/oneDNN#6035).
+    """
     from keras import layers
 
+    if kernel == 1 and strides != 1:
+        x, strides = layers.MaxPooling2D(1, strides=strides)(x), 1
     return layers.Conv2D(channels, kernel, strides=strides, padding="same", use_bias=False)(x)

@@ -9,6 +9,7 @@ import pytest
 
 from features.spectrogram import FeatureSpec, transform
 from models.export import operations_of, with_transform, write_keras, write_saved_model, write_tflite
+from models.networks.blocks import convolved
 from models.networks.build import build
 from models.networks.front_end import FrontEnd, Statistics
 from models.networks.registry import FAMILIES, family_of
@@ -54,6 +55,22 @@ def speech(clips: int, seed: int) -> np.ndarray:
     tone = np.sin(2 * np.pi * rng.uniform(200, 1800, (clips, 1)) / 4000 * np.arange(4000))
     tone[:, :1000] = 0
     return np.clip(noise + tone * 10 ** rng.uniform(-3, -0.1, (clips, 1)), -1, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_pointwise_convolution_has_strides(family: str) -> None:
+    """oneDNN computes a wrong gradient of it, or ends the process; see models.networks.blocks."""
+    network = build_small(family, (65, 32, 1), 20)
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (1, 1):
+            assert layer.strides == (1, 1)
+
+
+def test_points_are_picked_before_they_are_convolved() -> None:
+    given = keras.Input((7, 10, 3))
+    network = keras.Model(given, convolved(given, 5, 1, strides=2))
+    x = np.random.default_rng(0).normal(size=(2, 7, 10, 3)).astype(np.float32)
+    np.testing.assert_allclose(network(x), x[:, ::2, ::2] @ network.get_weights()[0][0, 0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
