@@ -54,7 +54,7 @@ def training_batches(path: Path, batch_size: int, seed: int, *, first_batch: int
         return order.window(number)[skipped if number == first else 0 :]
 
     windows = _windows(store, tf.data.Dataset.counter(first), window)
-    return windows.rebatch(batch_size, drop_remainder=True).prefetch(PREFETCH)
+    return _ahead(windows.rebatch(batch_size, drop_remainder=True))
 
 
 def scoring_batches(path: Path, batch_size: int) -> tf.data.Dataset:
@@ -69,7 +69,7 @@ def scoring_batches(path: Path, batch_size: int) -> tf.data.Dataset:
         return np.arange(number * window_clips, min((number + 1) * window_clips, store.clips))
 
     windows = _windows(store, tf.data.Dataset.range(-(-store.clips // window_clips)), window)
-    batches = windows.rebatch(batch_size, drop_remainder=False).prefetch(PREFETCH)
+    batches = _ahead(windows.rebatch(batch_size, drop_remainder=False))
     return batches.apply(tf.data.experimental.assert_cardinality(-(-store.clips // batch_size)))
 
 
@@ -131,6 +131,17 @@ def _windows(
         return tf.ensure_shape(features, (None, *store.shape, 1)), tf.ensure_shape(label, (None,))
 
     return numbers.map(load)
+
+
+def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Prepare batches ahead, in a fixed number.
+
+    tf.data's autotuning has nothing to choose here. Its thread sleeps for longer and longer, and who lets go of the
+    stream waits for it: 8 to 45 s after each training.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(PREFETCH).with_options(options)
 
 
 def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

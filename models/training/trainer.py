@@ -173,6 +173,23 @@ class Trainer:
         return self._scorer
 
 
+class AdamWithAverage(keras.optimizers.AdamW):
+    """AdamW whose moving average of the weights begins short, so that a short training is not an average of its start.
+
+    The momentum of step n is at most (1 + n) / (10 + n), as in TensorFlow's ``ExponentialMovingAverage``.
+    """
+
+    @property
+    def ema_momentum(self) -> tf.Tensor:
+        """Momentum of the next step."""
+        step = tf.cast(self.iterations, tf.float32)
+        return tf.minimum(self._ema_momentum, (1 + step) / (10 + step))
+
+    @ema_momentum.setter
+    def ema_momentum(self, value: float) -> None:
+        self._ema_momentum = value
+
+
 def _count_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int64))
 
@@ -180,7 +197,7 @@ def _count_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 def _optimizer(
     spec: TrainSpec, rate: float | keras.optimizers.schedules.LearningRateSchedule
 ) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.AdamW(
+    optimizer = AdamWithAverage(
         rate,
         weight_decay=spec.weight_decay,
         use_ema=spec.ema > 0,

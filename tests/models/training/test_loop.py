@@ -270,6 +270,12 @@ def test_the_moving_average_is_what_is_scored_and_kept() -> None:
     assert evaluated(averaged)[0] == pytest.approx(best_of(averaged.history).val_loss, rel=1e-5)
 
 
+def test_the_moving_average_of_a_short_training_is_not_its_start() -> None:
+    """Of 36 steps, an average with a momentum of 0.99 throughout would still hold two thirds of the first weights."""
+    trained = run({"epochs": 6, "ema": 0.99}, NETWORK)
+    assert trained.history[-1].val_accuracy > 0.9
+
+
 def test_weight_decay_and_smoothing_do_what_they_say() -> None:
     """Decay takes a share of the learning rate from each weight; smoothing keeps the loss above its entropy."""
     one_step = {"epochs": 1, "schedule": "constant"}
