@@ -27,7 +27,8 @@ from models.history import best_of
 from models.predict import predictor_of
 from models.settings import AugmentSpec, NetworkSpec, TrainSpec
 from pipeline.shell.params import changed, read_section
-from pipeline.train import read_network, train_on
+from pipeline.shell.recipe import read_network
+from pipeline.train import train_on
 
 NOTEBOOK = {
     "batch_size": 32,

@@ -18,7 +18,8 @@ from models.history import best_of
 from models.settings import TrainSpec
 from models.training.devices import choose_precision
 from pipeline.shell.params import read_section
-from pipeline.train import read_network, train_on
+from pipeline.shell.recipe import read_network
+from pipeline.train import train_on
 
 
 def main() -> None:

@@ -55,6 +55,8 @@ class TrainSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``cosine`` rises from 0 in the first tenth of the steps and falls towards 0 in the others."""
     early_stopping: Annotated[int, Meta(ge=0)]
     """Epochs without a smaller validation loss after which training ends; 0 trains to the last."""
+    stop_after: Annotated[int, Meta(ge=0)] = 0
+    """Epochs after which training ends, while the schedule stays that of ``epochs``; 0 trains to the last."""
     class_weights: Literal["none", "balanced"]
     """``balanced``: each word counts the same in the loss, however many clips of it there are."""
     compression: Literal["log", "none"]
@@ -70,6 +72,11 @@ class TrainSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ema: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """Momentum of the moving average of the weights, which is scored and kept; 0 takes the weights themselves."""
     augment: AugmentSpec | None = None
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch with which training ends, unless early stopping ends it before."""
+        return min(self.epochs, self.stop_after or self.epochs)
 
 
 class NetworkSpec(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="family"):

@@ -8,10 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import numpy as np
 import typer
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from features.errors import InputError
@@ -19,17 +17,19 @@ from features.store.publish import publish, remove
 from features.store.reader import FeatureStore
 from models.history import best_of, read_history, write_history
 from models.networks.front_end import FrontEnd
-from models.networks.registry import DEFAULT_FAMILY, FAMILIES, family_of
-from models.networks.transform import Transform
-from models.saved import Description, add_description
-from models.settings import CHECKPOINT_S, NetworkSpec, Precision, TrainSpec
+from models.networks.registry import family_of
+from models.saved import add_description
+from models.settings import CHECKPOINT_S, NetworkSpec, TrainSpec
 from models.training.checkpoint import Checkpoint
-from models.training.devices import count_replicas, list_gpus, precision_of
+from models.training.course import has_more
+from models.training.devices import list_gpus
 from pipeline.shell.options import parse_size
-from pipeline.shell.params import changed, read_section, read_variant, refuse_edited_settings, refuse_odd_name
+from pipeline.shell.params import refuse_edited_settings
 from pipeline.shell.progress import progress, working
-from pipeline.shell.results import DEFAULT_SIZE, Results, Size, result_key
+from pipeline.shell.recipe import Recipe, describe, front_end_of
+from pipeline.shell.results import DEFAULT_SIZE, Checkpoints, Results, Size
 from pipeline.shell.stage import interrupted_between_steps, refuse_edited_code, run, say, warn, warn_waiting
+from pipeline.shell.times import Pace, keep_pace, read_pace
 from pipeline.shell.training import Report
 
 if TYPE_CHECKING:
@@ -37,23 +37,6 @@ if TYPE_CHECKING:
 
 FEATURES = Path("data/features")
 TRAIN, VALIDATION = FEATURES / "train.zarr", FEATURES / "validation.zarr"
-CODE = (
-    "features.stream.order",
-    "features.stream.batches",
-    "models.training.devices",
-    "models.history",
-    "models.networks.build",
-    "models.networks.front_end",
-    "models.networks.transform",
-    "models.saved",
-    "models.settings",
-    "models.training.augment",
-    "models.training.trainer",
-    "models.training.loop",
-    "pipeline.train",
-)
-"""Modules that decide the weights, beside the features and those of the network's family."""
-LIBRARIES = ("keras", "librosa", "numpy", "scipy", "tensorflow")
 NOISE = "silence"
 """The word whose clips augmentation adds to others."""
 NOISE_CLIPS = 256
@@ -70,89 +53,42 @@ def main(
 ) -> None:
     """Write artifacts/<model>/model.keras, history.csv and live/ with the settings of train and models.<model>."""
     max_bytes = parse_size(cache_size)
-    shared = read_section("train", TrainSpec)
-    network = read_network(model)
-    spec = changed(shared, network.train, f"models.{model}.train")
-    precision, replicas = precision_of(network, spec), count_replicas()
-    if precision == "float16" and replicas > 1:
-        raise InputError(
-            "train.precision is float16, whose losses cannot be scaled on several GPUs; expected one GPU or another "
-            "precision, so set it to bfloat16 or float32"
-        )
+    recipe = Recipe.read(model)
+    network, spec = recipe.network, recipe.spec
     folder = Path("artifacts", model)
     live = folder / "live"
-    checkpoint = Path(f".cache/training/{model}.npz")
-    results = Results.of_project()
+    results, checkpoints = Results.of_project(), Checkpoints.of_project()
     if live.is_symlink() or (live.exists() and not live.is_dir()):
         raise InputError(f"{live} is not a folder; expected nothing or the folder of curves, so move it away")
     with publish(folder / "model.keras", folder / "history.csv", waiting=warn_waiting) as staged:
         store, validation = FeatureStore.open(TRAIN), FeatureStore.open(VALIDATION)
-        description = describe(store)
         front_end = front_end_of(store, network, spec)
         _refuse_small_features(store, front_end, family_of(network).smallest_side)
-        key = fingerprint(spec, network, description, precision, replicas, store, validation)
+        prints = recipe.fingerprints(store, validation)
+        checkpoint = Checkpoint(
+            checkpoints.path(model, prints.result), prints.course, checkpoint_s, checkpoints.of_network(model)
+        )
         files = {"model.keras": staged[0], "history.csv": staged[1], "live": staged[0].with_name("live")}
-        known = results.take(key, files)
+        known = results.take(prints.result, files)
         if known:
             remove(live)
             files["live"].replace(live)
         else:
-            _fit(model, network, spec, front_end, store, Checkpoint(checkpoint, key, checkpoint_s), live, *staged)
-            add_description(staged[0], description)
-        refuse_edited_settings({"train": shared, f"models.{model}": network})
+            _fit(recipe, prints.endless, front_end, store, checkpoint, live, *staged)
+            add_description(staged[0], describe(store))
+        refuse_edited_settings({"train": recipe.shared, f"models.{model}": network})
         refuse_edited_code()
         if not known and max_bytes:
             # Before others may publish in the same place: it must not keep theirs under our key.
-            results.keep(key, files | {"live": live})
-    remove(checkpoint)  # only now: until here, a kill or a full disk must not cost the training
-    results.prune(max_bytes)
+            results.keep(prints.result, files | {"live": live})
     history = read_history(folder / "history.csv")
-    how = "was trained with these settings before," if known else f"in {precision},"
+    if not has_more(history, spec):
+        remove(checkpoint.path)  # only now: until here, a kill or a full disk must not cost the training
+    results.prune(max_bytes)
+    checkpoints.prune(max_bytes)
+    how = "was trained with these settings before," if known else f"in {recipe.precision},"
     early = f" of {len(history)}, stopped early" if len(history) < spec.epochs else ""
     say(f"train: {model} {how} best epoch {best_of(history).epoch}{early} -> {folder / 'model.keras'}")
-
-
-def read_network(model: str) -> NetworkSpec:
-    """Read section models.<model> of params.yaml.
-
-    Raises
-    ------
-    InputError
-        If it is not valid.
-    """
-    refuse_odd_name(model)
-    return read_variant(f"models.{model}", {name: each.spec for name, each in FAMILIES.items()}, DEFAULT_FAMILY)
-
-
-def describe(store: FeatureStore) -> Description:
-    """What a network is for that learns from a store."""
-    about = store.attributes
-    return Description(
-        words=tuple(about["words"]),
-        sample_rate_hz=about["sample_rate_hz"],
-        clip_samples=round(about["sample_rate_hz"] * about["clip_seconds"]),
-        transform=msgspec.convert(about["features"], Transform),
-        input="features",
-    )
-
-
-def fingerprint(
-    spec: TrainSpec,
-    network: NetworkSpec,
-    description: Description,
-    precision: Precision,
-    replicas: int,
-    *stores: FeatureStore,
-) -> str:
-    """Fingerprint of all that decides a training: 32 hexadecimal digits."""
-    settings = [
-        msgspec.to_builtins(spec),
-        msgspec.to_builtins(replace(network, train={})),
-        msgspec.to_builtins(description),
-        [precision, replicas],
-        [[store.attributes["spec_hash"], store.attributes["source_digest"]] for store in stores],
-    ]
-    return result_key(settings, [*CODE, *family_of(network).code], LIBRARIES)
 
 
 def _refuse_small_features(store: FeatureStore, front_end: FrontEnd, smallest_side: int) -> None:
@@ -162,12 +98,6 @@ def _refuse_small_features(store: FeatureStore, front_end: FrontEnd, smallest_si
             f"the features of {TRAIN} are {frequencies} x {frames}; expected at least {smallest_side} "
             "each way for the network's poolings, so choose a larger features.n_fft or a smaller features.hop_length"
         )
-
-
-def front_end_of(store: FeatureStore, network: NetworkSpec, spec: TrainSpec) -> FrontEnd:
-    """The first layers of a network that learns from a store."""
-    about = describe(store)
-    return FrontEnd(about.transform, about.sample_rate_hz, network.front_end, network.n_mels, spec.compression == "log")
 
 
 def train_on(folder: Path, network: NetworkSpec, spec: TrainSpec, **options: Any) -> "Trained":
@@ -203,10 +133,16 @@ def _noise(store: FeatureStore) -> NDArray[Any]:
     return read_clips(store, clips[:NOISE_CLIPS])
 
 
+def _is_new_schedule(recipe: Recipe, endless: str) -> bool:
+    """Whether the network last trained with the same settings, but for the number of epochs that a cosine spans."""
+    last = read_pace(recipe.model)
+    is_same = last is not None and last.endless == endless and last.epochs != recipe.spec.epochs
+    return is_same and recipe.spec.schedule == "cosine"
+
+
 def _fit(
-    model: str,
-    network: NetworkSpec,
-    spec: TrainSpec,
+    recipe: Recipe,
+    endless: str,
     front_end: FrontEnd,
     store: FeatureStore,
     checkpoint: Checkpoint,
@@ -215,6 +151,12 @@ def _fit(
     history_file: Path,
 ) -> None:
     """Train a network; write it, its history, and its curves while it trains."""
+    model, network, spec = recipe.model, recipe.network, recipe.spec
+    if _is_new_schedule(recipe, endless) and not checkpoint.load(spec):
+        say(
+            f"train: {model} starts anew: its cosine schedule depends on {recipe.setting('epochs')}; "
+            "schedule: constant could be trained on"
+        )
     with working(f"{model}: loading TensorFlow"):
         import tensorflow as tf
         from dvclive.live import Live
@@ -241,14 +183,19 @@ def _fit(
             "&& git commit -m start"
         ) from None
     clips, scored = store.clips // spec.batch_size * spec.batch_size, FeatureStore.open(VALIDATION).clips
-    total = spec.epochs * (clips + scored)
+    speed = recipe.speed((store.shape[0], store.shape[1]))
+
+    def keep(epoch_s: float) -> None:
+        keep_pace(model, Pace(endless=endless, epochs=spec.epochs, speed=speed, clips=clips + scored, epoch_s=epoch_s))
+
+    total = spec.last_epoch * (clips + scored)
     try:
         with (
             damage_as_input_error(),
             progress(f"{model} preparing", total) as bar,
             interrupted_between_steps() as check,
         ):
-            report = Report(model, spec.epochs, clips, scored, plots, bar, check)
+            report = Report(model, spec.last_epoch, clips, scored, plots, bar, check, keep)
             trained = train_on(
                 FEATURES,
                 network,
@@ -263,7 +210,7 @@ def _fit(
     except TrainingError as error:
         why = str(error)
         for name in network.train:  # where the setting is that has to change
-            why = why.replace(f"train.{name}", f"models.{model}.train.{name}")
+            why = why.replace(f"train.{name}", recipe.setting(name))
         raise InputError(f"{model} cannot be trained: {why}") from None
     except tf.errors.ResourceExhaustedError:
         raise InputError(

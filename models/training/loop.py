@@ -6,8 +6,9 @@ one that never stopped, bit for bit on a processor. GPUs sum in no fixed order; 
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from models.history import Epoch, best_of
 from models.networks.front_end import FrontEnd, Statistics
 from models.settings import NetworkSpec, TrainSpec
 from models.training.checkpoint import Checkpoint
+from models.training.course import Position, is_over
 from models.training.devices import choose_strategy, list_gpus
 from models.training.memory import free_bytes, largest_batch
 from models.training.trainer import Trainer
@@ -148,25 +150,33 @@ def train(
     history: list[Epoch] = []
     best_weights: list[NDArray[np.float32]] = []
     step, loss, correct = 0, 0.0, 0
-    saved = checkpoint.load() if checkpoint else None
+    saved = checkpoint.load(spec) if checkpoint else None
     if saved:
-        numbers, variables, best_weights = saved
-        history = [Epoch(**epoch) for epoch in numbers["history"]]
-        step, loss, correct = numbers["step"], numbers["loss"], numbers["correct"]
+        reached, variables, best_weights = saved
+        history = list(reached.history)
+        step, loss, correct = reached.step, reached.loss, reached.correct
         for variable, value in zip(trainer.variables, variables, strict=True):
             variable.assign(value)
         on_resume(history, step)
 
     def save() -> None:
         if checkpoint:
-            epochs = [asdict(epoch) for epoch in history]
-            numbers = {"step": step, "loss": loss, "correct": correct, "history": epochs}
-            checkpoint.save(numbers, [np.asarray(variable) for variable in trainer.variables], best_weights)
+            variables = [np.asarray(variable) for variable in trainer.variables]
+            checkpoint.save(Position(tuple(history), step, loss, correct), variables, best_weights)
+
+    @contextmanager
+    def saving_on_ctrl_c() -> Iterator[None]:
+        """For calls between two steps: an interrupt inside one leaves a state that cannot be gone on from."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            save()
+            raise
 
     on_ready(_seconds_to_score(trainer, validation))
     batches = trainer.batches(training(len(history) * steps + step))
     try:
-        while not _is_over(history, spec):
+        while not is_over(history, spec):
             seconds = data_wait_s = 0.0
             last_saved = time.monotonic()
             while step < steps:
@@ -178,17 +188,15 @@ def train(
                 ended = time.monotonic()
                 seconds += ended - started
                 data_wait_s += arrived - started
-                on_batch(spec.batch_size)
+                with saving_on_ctrl_c():
+                    on_batch(spec.batch_size)
                 if checkpoint and step < steps and ended - last_saved >= checkpoint.every_s:
                     save()
                     last_saved = time.monotonic()
-            result = Epoch(
-                len(history) + 1,
-                trainer.learning_rate,
-                loss / steps,
-                correct / (steps * spec.batch_size),
-                *trainer.score(validation, on_score),
-            )
+            with saving_on_ctrl_c():
+                scores = trainer.score(validation, on_score)
+            mean_loss, accuracy = loss / steps, correct / (steps * spec.batch_size)
+            result = Epoch(len(history) + 1, trainer.learning_rate, mean_loss, accuracy, *scores)
             history = [*history, result]
             step, loss, correct = 0, 0.0, 0
             if best_of(history) is result:
@@ -221,15 +229,6 @@ def _seconds_to_score(trainer: Trainer, validation: tf.data.Dataset) -> float:
     started = time.monotonic()
     trainer.score(one, count)
     return (time.monotonic() - started) / clips
-
-
-def _is_over(history: list[Epoch], spec: TrainSpec) -> bool:
-    """Whether training ends after these epochs."""
-    if not history:
-        return False
-    is_lost = math.isnan(history[-1].val_loss)  # no epoch recovers from NaN weights
-    since_best = len(history) - best_of(history).epoch
-    return is_lost or len(history) == spec.epochs or 0 < spec.early_stopping <= since_best
 
 
 def _refuse_too_large(batch_size: int, model: keras.Model) -> None:

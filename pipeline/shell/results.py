@@ -1,6 +1,7 @@
 """Kept results: the files that a finished training or evaluation wrote, under a fingerprint of all that decided them.
 
-A result is one zip of named files in a cache of its own. Failing to keep one is not an error.
+A result is one zip of named files in a cache of its own. Failing to keep one is not an error. Checkpoints, from which
+trainings go on, are in another one.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ import typer
 
 from features.fingerprint import code_fingerprint
 from features.store.cache import FileCache, touch
-from features.store.shard import Checksum, checksum
+from features.store.shard import Checksum, checksum, checksum_of
 from pipeline.shell.options import project_of
 from pipeline.shell.stage import warn
 
@@ -25,7 +26,8 @@ Size = Annotated[
     typer.Option(
         "--cache-size",
         envvar="TRAININGS_CACHE_SIZE",
-        help="Least recently used trainings and evaluations above this size are removed after each run.",
+        help="Least recently used trainings and evaluations, and checkpoints, above this size are removed after each "
+        "run.",
     ),
 ]
 DEFAULT_SIZE = "5GB"
@@ -81,6 +83,14 @@ class Results(FileCache):
         with archive:
             return _unpack(archive, targets)
 
+    def digest(self, key: str, name: str) -> str | None:
+        """XXH3-128 of a file of a kept result, as 32 hexadecimal digits; None if there is no such result."""
+        found = self.find(key)
+        if found is None:
+            return None
+        with zipfile.ZipFile(found[0]) as archive:
+            return checksum_of(archive.read(name)).digest
+
     def keep(self, key: str, files: Mapping[str, Path]) -> None:
         """Keep files under a key: the file, or the folder of files, of each name."""
 
@@ -93,6 +103,27 @@ class Results(FileCache):
             self.add(key, None, write)
         except OSError as error:
             warn(f"this result could not be kept in {self.folder} ({error.strerror or error}), so it is computed again")
+
+
+class Checkpoints(FileCache):
+    """Checkpoints of trainings, one file each: ``<network>.<fingerprint>.npz``."""
+
+    @classmethod
+    def of_project(cls) -> Self:
+        """Those of the project in the current folder; a queued experiment has its own."""
+        return cls(Path(".cache/training"))
+
+    def path(self, model: str, key: str) -> Path:
+        """Where the checkpoint of a training is."""
+        return self.folder / f"{model}.{key}.npz"
+
+    def of_network(self, model: str) -> tuple[Path, ...]:
+        """All checkpoints of a network."""
+        return tuple(sorted(self.folder.glob(f"{model}.*.npz")))
+
+    def entries(self) -> list[Path]:
+        """Every checkpoint, sorted by name."""
+        return sorted(self.folder.glob("*.npz"))
 
 
 def _pack(to: BinaryIO, files: Mapping[str, Path]) -> None:

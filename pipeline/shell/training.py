@@ -1,5 +1,6 @@
 """What a training tells while it runs: lines and a bar for a person, DVCLive's files for plots."""
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -34,6 +35,8 @@ class Report:
     bar: Bar
     check: Callable[[], None] = lambda: None
     """Called after each step and each scored batch; what it raises ends the training."""
+    on_pace: Callable[[float], None] = lambda epoch_s: None
+    """Told the seconds of an epoch, validation included, after each."""
     seconds: float = 0.0
     """Of all steps so far."""
     waited_s: float = 0.0
@@ -43,6 +46,12 @@ class Report:
     """When each of the first steps ended, and its clips."""
     _finished: int = 0
     """Epochs before this run."""
+    _is_cut: bool = False
+    """Whether the epoch began before this run."""
+    _began: float = 0.0
+    """When the epoch began."""
+    _epochs_s: list[float] = field(default_factory=list)
+    """How long each epoch took, without one that began before this run."""
     _has_estimated: bool = False
 
     def resume(self, before: list[Epoch], batches: int, batch_size: int) -> None:
@@ -50,13 +59,14 @@ class Report:
         done = f"{counted(len(before), 'epoch')} and {counted(batches, 'batch', 'batches')}"
         say(f"train: {self.model} goes on from a checkpoint after {done}")
         self._finished = len(before)
+        self._is_cut = batches > 0
         self.bar.skip(len(before) * (self.clips + self.scored) + batches * batch_size)
         for epoch in before:
             self._plot(epoch)
 
     def ready(self, score_s: float) -> None:
         """Take the seconds that scoring a clip takes; training begins now."""
-        self._score_s = score_s
+        self._score_s, self._began = score_s, time.monotonic()
         self._describe(self._finished)
 
     def batch(self, clips: int) -> None:
@@ -77,6 +87,7 @@ class Report:
     def epoch(self, epoch: Epoch, seconds: float, data_wait_s: float) -> None:
         """Report a finished epoch."""
         self._plot(epoch)
+        self._measure()
         self.seconds += seconds
         self.waited_s += data_wait_s
         data_wait = data_wait_s / seconds if seconds else 0.0
@@ -97,6 +108,14 @@ class Report:
 
     def _describe(self, finished: int) -> None:
         self.bar.describe(f"{self.model} {min(finished + 1, self.epochs)}/{self.epochs}")
+
+    def _measure(self) -> None:
+        """Tell how long an epoch takes: the first one only where there is no other, because graphs are built in it."""
+        ended = time.monotonic()
+        if not self._is_cut:
+            self._epochs_s.append(ended - self._began)
+            self.on_pace(statistics.mean(self._epochs_s[1:] or self._epochs_s))
+        self._is_cut, self._began = False, ended
 
     def _estimate(self) -> None:
         """Say how long the training will take, once some steps are known."""

@@ -1,6 +1,7 @@
 """The stage train: killed, fed damaged features, told to stop, and told other run time settings."""
 
 import csv
+import os
 import shutil
 import signal
 import sys
@@ -17,9 +18,9 @@ from test_closure import closure
 
 from features.store.reader import FeatureStore
 from models.networks.registry import FAMILIES
-from pipeline.train import CODE
+from pipeline.shell.recipe import CODE
 
-CHECKPOINT = ".cache/training/base.npz"
+CHECKPOINT = ".cache/training/base.*.npz"
 TINY = {"family": "ds_cnn", "channels": 4, "blocks": 1}
 """In the place of base, which takes twice as long to build."""
 
@@ -63,6 +64,15 @@ RESUMED = "goes on from a checkpoint"
 TRAIN = (sys.executable, "-m", "pipeline.train", "base")
 
 
+def checkpoints(project: Project) -> list[Path]:
+    return sorted(project.folder.glob(CHECKPOINT))
+
+
+def saved_at(project: Project) -> list[int]:
+    """When each checkpoint was saved."""
+    return [path.stat().st_mtime_ns for path in checkpoints(project)]
+
+
 def outcome(project: Project) -> tuple[str, list[np.ndarray]]:
     model = keras.models.load_model(project.folder / "artifacts/base/model.keras", compile=False)
     return (project.folder / "artifacts/base/history.csv").read_text(), model.get_weights()
@@ -75,22 +85,21 @@ def test_a_killed_stage_goes_on_where_it_was(project: Project, tmp_path: Path) -
     shutil.copytree(project.folder, other.folder)
     whole = other.stage_here("train", "base")
     assert whole.code == 0, whole.err
-    assert not (other.folder / CHECKPOINT).exists()
+    assert not checkpoints(other)
 
     with project.start(*TRAIN, env={"CHECKPOINT_EVERY": "0"}) as process:
         seen = 0
         while process.poll() is None and seen < 4:  # in mid-epoch: an epoch is 25 batches
-            before = (project.folder / CHECKPOINT).stat().st_mtime_ns if (project.folder / CHECKPOINT).exists() else 0
+            before = saved_at(project)
             time.sleep(0.002)
-            now = (project.folder / CHECKPOINT).stat().st_mtime_ns if (project.folder / CHECKPOINT).exists() else 0
-            seen += now != before
+            seen += saved_at(project) != before
         process.kill()
         assert process.wait() != 0
     assert not (project.folder / "artifacts/base/model.keras").exists()
     resumed = project.stage("train", "base")
     assert resumed.code == 0, resumed.err
     assert "train: base goes on from a checkpoint after 0 epochs and " in resumed.out
-    assert not (project.folder / CHECKPOINT).exists()
+    assert not checkpoints(project)
     (history, weights), (expected, expected_weights) = outcome(project), outcome(other)
     assert history == expected
     for one, same in zip(weights, expected_weights, strict=True):
@@ -109,7 +118,7 @@ def test_a_killed_stage_goes_on_where_it_was(project: Project, tmp_path: Path) -
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(project: Project) -> None:
     project.set(**{"train.epochs": 50})
     with project.start(*TRAIN, env={"CHECKPOINT_EVERY": "0"}) as process:
-        while process.poll() is None and not (project.folder / CHECKPOINT).exists():
+        while process.poll() is None and not checkpoints(project):
             time.sleep(0.002)
         process.kill()
     project.set(**{"train.epochs": 1})
@@ -125,8 +134,8 @@ def test_no_module_that_decides_weights_is_left_out_of_the_fingerprint() -> None
     neutral |= {"models.training.__init__"}
     neutral |= {"models.networks.registry"}  # its entry for a family is in the fingerprint: settings and modules
     code = {module for family in FAMILIES.values() for module in family.code}
-    streaming = {"features.stream.order", "features.stream.batches", "pipeline.train"}
-    assert {*CODE, *code} == models - neutral | streaming
+    others = {"features.stream.order", "features.stream.batches", "pipeline.shell.recipe", "pipeline.train"}
+    assert {*CODE, *code} == models - neutral | others
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -158,7 +167,7 @@ def test_a_training_that_diverges_leaves_no_network(project: Project, rate: floa
     assert f"error: base cannot be trained: its validation loss diverged to {said}" in done.err
     assert "choose a train.learning_rate smaller than " in done.err
     assert not (project.folder / "artifacts/base/model.keras").exists()
-    assert not (project.folder / CHECKPOINT).exists()
+    assert not checkpoints(project)
 
 
 RESIDUAL = {"family": "residual", "front_end": "mel", "n_mels": 20, "channels": [4, 6, 8, 10]}
@@ -368,8 +377,9 @@ def test_a_full_disk_does_not_lose_the_training(project: Project) -> None:
         f"mount -o remount,size=100m artifacts && {train} && ls artifacts/base; ls {CHECKPOINT}"
     )
     done = in_own_mounts(project, script)
-    first, _, rest = done.stdout.partition(f"code 2\n{CHECKPOINT}\ntrain: base {RESUMED} after 1 epoch")
+    first, _, rest = done.stdout.partition("code 2\n.cache/training/base.")
     assert "base 1/1" in first, done.stdout + done.stderr
+    assert f".npz\ntrain: base {RESUMED} after 1 epoch" in rest
     assert rest.splitlines()[-3:] == ["history.csv", "live", "model.keras"]
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
@@ -385,11 +395,11 @@ def test_a_kill_while_the_network_is_saved_does_not_lose_the_training(project: P
         process.kill()
         assert process.wait() != 0
     assert not (project.folder / "artifacts/base/model.keras").exists()
-    assert (project.folder / CHECKPOINT).exists()
+    assert checkpoints(project)
     done = project.stage_here("train", "base")
     assert done.code == 0, done.err
     assert f"{RESUMED} after 1 epoch" in done.out or BEFORE in done.out
-    assert not (project.folder / CHECKPOINT).exists()
+    assert not checkpoints(project)
 
 
 def test_a_repository_without_a_commit_is_one_sentence(project: Project) -> None:
@@ -400,6 +410,63 @@ def test_a_repository_without_a_commit_is_one_sentence(project: Project) -> None
     (error,) = [line for line in done.err.splitlines() if not line.endswith(" ...")]  # a slow start is told too
     assert error.startswith("error: ")
     assert error.endswith("expected a repository with a commit, so run: git add . && git commit -m start")
+
+
+ON = {"train.schedule": "constant", "train.augment": {"shift_s": 0.1}}
+
+
+def test_more_epochs_are_trained_on_from_a_finished_training(project: Project, tmp_path: Path) -> None:
+    """With the weights of a training in one go, and the shorter one is there when the longer one is killed."""
+    project.set(**ON)
+    other = Project(tmp_path / "other")
+    shutil.copytree(project.folder, other.folder)
+    assert project.stage_here("train", "base").code == 0
+    (kept,) = checkpoints(project)
+    project.set(**{"train.epochs": 50})
+    with project.start(*TRAIN) as process:
+        while process.poll() is None and len(checkpoints(project)) < 2:
+            time.sleep(0.002)
+        process.kill()
+    project.set(**{"train.epochs": 1})
+    assert BEFORE in project.stage_here("train", "base").out
+    assert kept.exists()
+    assert len(checkpoints(project)) == 2
+    project.set(**{"train.epochs": 4})
+    other.set(**{"train.epochs": 4})
+    done = project.stage_here("train", "base")
+    assert done.code == 0, done.err
+    assert f"train: base {RESUMED} after " in done.out
+    assert f"{RESUMED} after 0" not in done.out
+    assert "base 1/" not in done.out, "an epoch was trained again"
+    assert other.stage_here("train", "base").code == 0
+    (history, weights), (expected, expected_weights) = outcome(project), outcome(other)
+    assert history == expected
+    for one, same in zip(weights, expected_weights, strict=True):
+        np.testing.assert_array_equal(one, same)
+    assert contents(project.folder / "artifacts/base/live") == contents(other.folder / "artifacts/base/live")
+
+
+def test_a_cosine_schedule_says_why_more_epochs_start_anew(project: Project) -> None:
+    assert "starts anew" not in project.stage_here("train", "base").out
+    assert not checkpoints(project), "of no use any more"
+    project.set(**{"models.base": {**TINY, "train": {"epochs": 2}}})
+    done = project.stage_here("train", "base")
+    why = "its cosine schedule depends on models.base.train.epochs; schedule: constant could be trained on"
+    assert done.out.splitlines()[0] == f"train: base starts anew: {why}"
+    project.set(**{"train.seed": 1, "models.base": {**TINY, "train": {"epochs": 3}}})
+    assert "starts anew" not in project.stage_here("train", "base").out, "the seed changed, too"
+
+
+def test_checkpoints_are_kept_up_to_a_size(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.set(**ON)
+    old = project.folder / ".cache/training/other.aa.npz"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(bytes(10**6))
+    os.utime(old, (1, 1))
+    monkeypatch.setenv("TRAININGS_CACHE_SIZE", "1MB")
+    assert project.stage_here("train", "base").code == 0
+    assert not old.exists()
+    assert len(checkpoints(project)) == 1
 
 
 def test_ctrl_c_says_that_progress_is_kept(project: Project) -> None:
@@ -413,4 +480,4 @@ def test_ctrl_c_says_that_progress_is_kept(project: Project) -> None:
     last = err.splitlines()[-1]  # lines about a slow start and a long training may come before
     assert last == "error: stopped by Ctrl-C; what was finished is kept, and dvc repro goes on from there"
     assert "Traceback" not in err
-    assert (project.folder / ".cache/training/base.npz").is_file()
+    assert checkpoints(project)

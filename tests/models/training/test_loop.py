@@ -23,6 +23,7 @@ from models.networks.residual import ResidualSpec
 from models.networks.transform import Transform
 from models.settings import NetworkSpec, TrainSpec
 from models.training.checkpoint import Checkpoint
+from models.training.course import Position
 from models.training.loop import Trained, TrainingError, measure_statistics, train
 from models.training.memory import free_bytes, largest_batch
 from models.training.trainer import balanced_weights
@@ -363,21 +364,112 @@ def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path) -> None:
     assert resumed == [1]
 
 
+CONSTANT = {**AUGMENTED, "schedule": "constant", "learning_rate": 5e-3}
+
+
+def lengths(folder: Path) -> tuple[Callable[..., Trained], list[tuple[int, int]]]:
+    """Train one course to different ends, with a file each as the stage has; and where each went on from."""
+    resumed: list[tuple[int, int]] = []
+
+    def trained(name: str, **changes: object) -> Trained:
+        others = tuple(folder.glob("*"))
+        checkpoint = Checkpoint(folder / name, "k", every_s=0, others=others)
+        note = {"on_resume": lambda before, steps: resumed.append((len(before), steps))}
+        return run({**CONSTANT, **changes}, noise=tones(20, 2)[0], checkpoint=checkpoint, **note)
+
+    return trained, resumed
+
+
+def same(one: Trained, other: Trained) -> bool:
+    weights = zip(one.model.get_weights(), other.model.get_weights(), strict=True)
+    return one.history == other.history and all(np.array_equal(a, b) for a, b in weights)
+
+
+def test_more_epochs_with_a_constant_rate_are_trained_on_to_the_bit(tmp_path: Path) -> None:
+    trained, resumed = lengths(tmp_path)
+    short = trained("three", epochs=3)
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    long = trained("five", epochs=5)
+    assert resumed == [(3, 0)]
+    assert long.history[:3] == short.history
+    assert same(long, run({**CONSTANT, "epochs": 5}, noise=tones(20, 2)[0]))
+    assert {path: path.read_bytes() for path in files} == files, "the shorter training can be gone on from as before"
+    assert same(trained("later", epochs=9, stop_after=5), long)
+    assert resumed[1:] == [(5, 0)]
+
+
+def test_fewer_epochs_end_at_once_where_their_best_weights_are_kept(tmp_path: Path) -> None:
+    for seed in range(8):
+        (tmp_path / str(seed)).mkdir()
+        trained, resumed = lengths(tmp_path / str(seed))
+        unsteady = {"learning_rate": 0.05, "seed": seed}
+        best = best_of(trained("four", **unsteady, epochs=4).history).epoch
+        if best == 2:
+            break
+    else:
+        pytest.fail("the second epoch was never the best of four")
+
+    def plain(epochs: int) -> Trained:
+        return run({**CONSTANT, **unsteady, "epochs": epochs}, noise=tones(20, 2)[0])
+
+    for epochs in (3, 1):
+        assert same(trained("fewer", **unsteady, epochs=epochs), plain(epochs))
+        assert resumed == [(3, 0)], "not for one epoch, whose weights are lost"
+    assert same(trained("more", **unsteady, epochs=5), plain(5))
+    assert resumed == [(3, 0), (4, 0)], "what was trained anew cost nothing of what was there"
+
+
+def test_a_cosine_schedule_may_end_early_and_goes_on(tmp_path: Path) -> None:
+    """The schedule stays that of all epochs, so ending after some of them changes no step."""
+    trained, resumed = lengths(tmp_path)
+    cosine = {"schedule": "cosine", "epochs": 4}
+    short = trained("two", **cosine, stop_after=2)
+    assert len(short.history) == 2
+    whole = trained("four", **cosine)
+    assert same(whole, run({**CONSTANT, **cosine}, noise=tones(20, 2)[0]))
+    assert resumed == [(2, 0)]
+
+
+def test_ctrl_c_between_steps_loses_no_step(tmp_path: Path) -> None:
+    """With no checkpoint due for half a minute."""
+    checkpoint = Checkpoint(tmp_path / "c", "k", every_s=30)
+    whole = run({"epochs": 2})
+    heard: list[int] = []
+
+    def stop_at(step: int) -> Callable[[int], None]:
+        def stop(clips: int) -> None:
+            heard.append(clips)
+            if len(heard) == step:
+                raise KeyboardInterrupt
+
+        return stop
+
+    resumed: list[tuple[int, int]] = []
+    options = {"checkpoint": checkpoint, "on_resume": lambda before, steps: resumed.append((len(before), steps))}
+    with pytest.raises(KeyboardInterrupt):
+        run({"epochs": 2}, on_batch=stop_at(8), **options)
+    heard.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run({"epochs": 2}, on_score=stop_at(1), **options)  # after the last of six steps
+    assert same(run({"epochs": 2}, **options), whole)
+    assert resumed == [(1, 2), (1, 6)]
+
+
 def test_no_damage_to_a_checkpoint_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "c"
     checkpoint = Checkpoint(path, "k")
-    whole = ({"step": 3}, [np.arange(4.0), np.ones((2, 2))], [np.zeros(3)])
+    whole = (Position((Epoch(1, 0.1, 1, 0.5, 2.0, 0.5),), 3), [np.arange(4.0), np.ones((2, 2))], [np.zeros(3)])
     checkpoint.save(*whole)
     content = path.read_bytes()
     for at in range(len(content)):
         for bit in (0, 3, 7):
             path.write_bytes(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
-            loaded = checkpoint.load()
+            loaded = checkpoint.load(spec())
             if loaded is not None:
                 np.testing.assert_equal(loaded, whole)
     for length in range(0, len(content), 50):
         path.write_bytes(content[:length])
-        assert checkpoint.load() is None
+        assert checkpoint.load(spec()) is None
 
 
 def test_several_devices_share_a_batch() -> None:

@@ -18,6 +18,10 @@ def test_trainings_are_shown_pruned_and_cleared(project: Project) -> None:
     for key in ("a" * 32, "b" * 32):
         kept.keep(key, {"params.yaml": project.folder / "params.yaml"})
     size = kept.usage().bytes
+    training = project.folder / ".cache/training"
+    training.mkdir()
+    for name in ("base.aa.npz", "skip.bb.npz"):
+        (training / name).write_bytes(bytes(2_000_000))
     own = kept.folder / "own.zip"
     own.write_text("mine")
 
@@ -27,15 +31,20 @@ def test_trainings_are_shown_pruned_and_cleared(project: Project) -> None:
     assert found["shards"] == 2
     lines = features(project, "cache", "show").out.splitlines()
     assert lines[1] == f"cache: 2 trainings and evaluations, 0 MB in {kept.folder}"
+    assert lines[2] == "cache: 2 checkpoints, 4 MB in .cache/training"
+    assert (found["checkpoints"], found["checkpoints_bytes"]) == (2, 4_000_000)
 
     done = features(project, "cache", "prune", "--results-size", f"{size * 0.75 / 1000}k")
     assert done.out.splitlines() == [
         "cache: removed 0 shards, 0 MB",
         "cache: removed 1 trainings and evaluations, 0 MB",
+        "cache: removed 2 checkpoints, 4 MB",
     ]
+    (training / "base.aa.npz").write_bytes(bytes(2_000_000))
     assert features(project, "cache", "prune", "--results-size", "much").code == 2
     assert kept.usage().entries == 1
     done = features(project, "cache", "clear")
     assert done.out.splitlines()[1] == "cache: removed 1 trainings and evaluations, 0 MB"
+    assert done.out.splitlines()[2] == "cache: removed 1 checkpoints, 2 MB"
     assert own.read_text() == "mine"
     assert kept.entries() == []

@@ -53,3 +53,16 @@ def test_starving_is_told_at_the_end(report: Report, capsys: pytest.CaptureFixtu
     report.epoch(EPOCH, seconds=10.0, data_wait_s=1.0)
     report.end()
     assert "res_small waited for data 10% of the time" in capsys.readouterr().err
+
+
+def test_how_fast_an_epoch_is_leaves_out_what_is_not_whole(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an epoch that began before this run, nor the first of several, in which TensorFlow builds its graph."""
+    told: list[float] = []
+    report.on_pace = told.append
+    clock = iter([100.0, 105.0, 135.0, 145.0, 157.0])  # begins, and how each epoch ends
+    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    report.resume([EPOCH], 3, batch_size=16)
+    report.ready(score_s=0.0)
+    for _ in range(4):
+        report.epoch(EPOCH, seconds=1.0, data_wait_s=0.0)
+    assert told == [30.0, 10.0, 11.0]
