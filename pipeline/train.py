@@ -196,17 +196,20 @@ def _fit(
             interrupted_between_steps() as check,
         ):
             report = Report(model, spec.last_epoch, clips, scored, plots, bar, check, keep)
-            trained = train_on(
-                FEATURES,
-                network,
-                spec,
-                checkpoint=checkpoint,
-                on_resume=partial(report.resume, batch_size=spec.batch_size),
-                on_ready=report.ready,
-                on_batch=report.batch,
-                on_score=report.score,
-                on_epoch=report.epoch,
-            )
+            try:
+                trained = train_on(
+                    FEATURES,
+                    network,
+                    spec,
+                    checkpoint=checkpoint,
+                    on_resume=partial(report.resume, batch_size=spec.batch_size),
+                    on_ready=report.ready,
+                    on_batch=report.batch,
+                    on_score=report.score,
+                    on_epoch=report.epoch,
+                )
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(report.stopped()) from None
     except TrainingError as error:
         why = str(error)
         for name in network.train:  # where the setting is that has to change

@@ -70,8 +70,8 @@ def run(stage: Callable[..., None]) -> None:
         refuse_linked_folders()
         try:
             stage(*arguments, **options)
-        except KeyboardInterrupt:
-            print_error("stopped by Ctrl-C; what was finished is kept, and dvc repro goes on from there")
+        except KeyboardInterrupt as stop:
+            print_error(str(stop) or "stopped by Ctrl-C; what was finished is kept, and dvc repro goes on from there")
             raise SystemExit(INTERRUPTED) from None
 
     started = time.monotonic()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from models.history import Epoch
+from models.history import Epoch, best_of
 from pipeline.shell.progress import Bar, duration
 from pipeline.shell.stage import counted, say, warn
 
@@ -46,6 +46,8 @@ class Report:
     """When each of the first steps ended, and its clips."""
     _finished: int = 0
     """Epochs before this run."""
+    _history: list[Epoch] = field(default_factory=list)
+    """Those before this run included."""
     _is_cut: bool = False
     """Whether the epoch began before this run."""
     _began: float = 0.0
@@ -58,7 +60,7 @@ class Report:
         """Report what a checkpoint holds."""
         done = f"{counted(len(before), 'epoch')} and {counted(batches, 'batch', 'batches')}"
         say(f"train: {self.model} goes on from a checkpoint after {done}")
-        self._finished = len(before)
+        self._finished, self._history = len(before), list(before)
         self._is_cut = batches > 0
         self.bar.skip(len(before) * (self.clips + self.scored) + batches * batch_size)
         for epoch in before:
@@ -87,6 +89,7 @@ class Report:
     def epoch(self, epoch: Epoch, seconds: float, data_wait_s: float) -> None:
         """Report a finished epoch."""
         self._plot(epoch)
+        self._history.append(epoch)
         self._measure()
         self.seconds += seconds
         self.waited_s += data_wait_s
@@ -96,6 +99,17 @@ class Report:
             f"right {epoch.accuracy:.1%} val {epoch.val_accuracy:.1%}  {seconds:.0f} s, {data_wait:.1%} wait"
         )
         self._describe(epoch.epoch)
+
+    def stopped(self) -> str:
+        """How far the training has come, for someone who stopped it."""
+        running = f"{self.model} stopped by Ctrl-C in epoch {min(len(self._history) + 1, self.epochs)} of {self.epochs}"
+        if not self._history:
+            return f"{running}; the next dvc repro goes on from there"
+        best = best_of(self._history)
+        return (
+            f"{running}; best so far epoch {best.epoch}, {best.val_accuracy:.1%} right on validation; the next dvc "
+            "repro goes on from there"
+        )
 
     def end(self) -> None:
         """Report the whole."""

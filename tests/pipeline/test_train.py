@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import signal
 import sys
@@ -470,14 +471,32 @@ def test_checkpoints_are_kept_up_to_a_size(project: Project, monkeypatch: pytest
 
 
 def test_ctrl_c_says_that_progress_is_kept(project: Project) -> None:
+    """And ``stop_after`` ends the training there at once, with the best network so far."""
     project.set(**{"train.epochs": 200})
-    process = project.start(*TRAIN, env={"CHECKPOINT_EVERY": "0"})
+    process = project.start(*TRAIN)
     assert process.stdout
     assert process.stdout.readline().startswith("base 1/200")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     last = err.splitlines()[-1]  # lines about a slow start and a long training may come before
-    assert last == "error: stopped by Ctrl-C; what was finished is kept, and dvc repro goes on from there"
+    told = re.fullmatch(
+        r"error: base stopped by Ctrl-C in epoch (\d+) of 200; best so far epoch (\d+), (\d+\.\d)% right on "
+        "validation; the next dvc repro goes on from there",
+        last,
+    )
+    assert told, last
     assert "Traceback" not in err
     assert checkpoints(project)
+    finished = int(told[1]) - 1
+    project.set(**{"train.stop_after": finished})
+    done = project.stage_here("train", "base")
+    assert done.out.splitlines() == [
+        f"train: base {RESUMED} after {finished} epoch{'s' if finished > 1 else ''} and 0 batches",
+        f"train: base in float32, best epoch {told[2]} of {finished}, stopped early -> artifacts/base/model.keras",
+    ]
+    with open(project.folder / "artifacts/base/history.csv", newline="") as file:
+        best = list(csv.DictReader(file))[int(told[2]) - 1]
+    assert f"{float(best['val_accuracy']):.1%}" == f"{told[3]}%"
+    project.set(**{"train.stop_after": finished + 1})
+    assert f"base {finished + 1}/{finished + 1}  loss" in project.stage_here("train", "base").out

@@ -66,3 +66,13 @@ def test_how_fast_an_epoch_is_leaves_out_what_is_not_whole(report: Report, monke
     for _ in range(4):
         report.epoch(EPOCH, seconds=1.0, data_wait_s=0.0)
     assert told == [30.0, 10.0, 11.0]
+
+
+def test_who_stops_it_is_told_of_the_best_epoch(report: Report) -> None:
+    stopped = "res_small stopped by Ctrl-C in epoch"
+    assert report.stopped() == f"{stopped} 1 of 10; the next dvc repro goes on from there"
+    report.resume([Epoch(1, 0.0, 2.0, 0.4, 1.0, 0.8125)], 1, batch_size=16)
+    report.epoch(Epoch(2, 0.0, 2.0, 0.4, 2.0, 0.9), seconds=1.0, data_wait_s=0.0)
+    assert report.stopped() == (
+        f"{stopped} 3 of 10; best so far epoch 1, 81.2% right on validation; the next dvc repro goes on from there"
+    )
