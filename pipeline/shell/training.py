@@ -108,7 +108,7 @@ class Report:
         best = best_of(self._history)
         return (
             f"{running}; best so far epoch {best.epoch}, {best.val_accuracy:.1%} right on validation; the next dvc "
-            "repro goes on from there"
+            f"repro goes on from there, or ends there with stop_after: {len(self._history)}"
         )
 
     def end(self) -> None:
