@@ -64,7 +64,7 @@ SMALL_PARAMS: dict[str, Any] = {
 
 SLOWEST = (
     "test_explain", "test_loop", "test_pipeline", "test_train", "test_models", "test_own_npz", "test_seeds",
-    "test_export", "test_benchmarks", "test_synthesize", "test_kills",
+    "test_explain_networks", "test_export", "test_benchmarks", "test_synthesize", "test_kills",
 )  # fmt: skip
 """Modules that take longer than the rest, longest first."""
 

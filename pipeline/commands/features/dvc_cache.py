@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from features.store.cache import link
-from pipeline.commands.features.dvc_status import run_dvc
+from pipeline.commands.dvc_status import run_dvc
 
 
 def replace_damaged(store: Path, files: list[Path]) -> list[Path]:

@@ -21,7 +21,7 @@ from features.store.layout import StoreSpec, shard_ranges
 from features.store.publish import scratch
 from features.store.reader import FeatureStore, WaveformStore, repair_hint
 from features.store.verify import verify
-from pipeline.commands.features.dvc_status import DvcStatus
+from pipeline.commands.dvc_status import DvcStatus
 from pipeline.shell.options import Folder, shard_cache
 from pipeline.shell.params import MARKS_FILE, DataSpec, read_section
 from pipeline.shell.progress import progress
@@ -49,7 +49,7 @@ def command(
     spec, layout = read_section("features", FeatureSpec), read_section("store", StoreSpec)
     cache = shard_cache(cache_folder)
     status = DvcStatus.read(f"featurize@{name}" for name in names)
-    clips = _clips_after_split(names, status)
+    clips = clips_after_split(names, status)
     answers = {name: _explain(name, clips[name], spec, layout, cache, status, workers) for name in names}
     if as_json:
         say(json.dumps(answers, indent=2))
@@ -58,8 +58,14 @@ def command(
         _print(name, answer)
 
 
-def _clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
-    """Read the clips of each set from its waveform store, or divide the npz in memory if the stores will change."""
+def clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
+    """Read the clips of each set from its waveform store, or divide the npz in memory if the stores will change.
+
+    Raises
+    ------
+    InputError
+        If the clips are not known yet, or the npz cannot be read.
+    """
     npz, spec = find_npz(read_section("data", DataSpec)), read_section("split", SplitSpec)
     if npz == DEMO and status.reasons("synthesize"):
         raise InputError("the demo corpus has to be made first, so its clips are not known yet; run dvc repro split")

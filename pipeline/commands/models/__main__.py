@@ -2,7 +2,7 @@
 
 import typer
 
-from pipeline.commands.models import export, predict, score, seeds
+from pipeline.commands.models import explain, export, predict, score, seeds
 from pipeline.shell.stage import errors_as_sentences
 
 app = typer.Typer(
@@ -12,6 +12,7 @@ app = typer.Typer(
     epilog="The word in a recording, by the best network:\n\nmodels predict recording.wav",
 )
 app.command("predict")(predict.command)
+app.command("explain")(explain.command)
 app.command("export")(export.command)
 app.command("score")(score.command)
 app.command("seeds")(seeds.command)

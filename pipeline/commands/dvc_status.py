@@ -11,6 +11,7 @@ from typing import Any, Self
 from ruamel.yaml import YAML
 
 from features.errors import InputError
+from pipeline.shell.params import PARAMS
 
 LOCK = Path("dvc.lock")
 LINK = "data/.npz"
@@ -69,6 +70,20 @@ class DvcStatus:
         lost = [path for path, how in self.changed_outs(stage).items() if how == LOST]
         return found + [f"{path} is missing from DVC's cache" for path in lost]
 
+    def changed_settings(self, stage: str) -> list[str]:
+        """Each setting that a stage depends on and that differs from when it last ran: ``train.epochs: 2 -> 3``."""
+        before = self.lock.get(stage, {}).get("params", {}).get(str(PARAMS), {})
+        settings = _flat(YAML(typ="safe").load(PARAMS))
+        old = _flat(before)
+        new = {
+            name: value for name, value in settings.items() if any(name.startswith(f"{section}.") for section in before)
+        }
+        return [
+            f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
+            for name in {**old, **new}
+            if old.get(name) != new.get(name)
+        ]
+
     def changed_outs(self, stage: str) -> dict[str, str]:
         """Outputs that are not as DVC left them, and what happened to each, in DVC's words."""
         return self._changed(stage, "changed outs")
@@ -80,3 +95,10 @@ class DvcStatus:
     def _recorded(self, stage: str, part: str) -> list[tuple[str, str | None]]:
         """Path and MD5 of what a stage read (``deps``) or wrote (``outs``) when it last ran."""
         return [(entry["path"], entry.get("md5")) for entry in self.lock.get(stage, {}).get(part, [])]
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    if not isinstance(settings, dict):
+        return {prefix.removesuffix("."): settings}
+    return {name: value for key, below in settings.items() for name, value in _flat(below, f"{prefix}{key}.").items()}
