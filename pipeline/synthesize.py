@@ -54,6 +54,16 @@ def refuse_own_file(output: Path) -> None:
         )
 
 
+def is_demo_made() -> bool:
+    """Whether the demo corpus is there as this stage would make it; its samples are not checked."""
+    spec, corpus = read_section("synthesize", SynthesizeSpec), read_section("corpus", Corpus)
+    return maker_of(DEMO) == _maker(spec, corpus)
+
+
+def _maker(spec: SynthesizeSpec, corpus: Corpus) -> str:
+    return f"{MAKER} {result_key(msgspec.to_builtins([spec, corpus]), CODE, LIBRARIES)}"
+
+
 def is_intact(path: Path) -> bool:
     """Whether every member of a zip matches its checksum."""
     try:
@@ -85,7 +95,7 @@ def _make_demo() -> None:
     """Write the demo corpus with the settings of synthesize in params.yaml, unless it is there."""
     spec, corpus = read_section("synthesize", SynthesizeSpec), read_section("corpus", Corpus)
     refuse_own_file(DEMO)
-    maker = f"{MAKER} {result_key(msgspec.to_builtins([spec, corpus]), CODE, LIBRARIES)}"
+    maker = _maker(spec, corpus)
     if maker_of(DEMO) == maker and is_intact(DEMO):
         refuse_edited_settings({"synthesize": spec, "corpus": corpus})
         say(f"synthesize: {DEMO} is up to date")

@@ -4,6 +4,7 @@ A finished training is kept under everything that decided it. A run whose traini
 loading TensorFlow.
 """
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -152,6 +153,7 @@ def _fit(
 ) -> None:
     """Train a network; write it, its history, and its curves while it trains."""
     model, network, spec = recipe.model, recipe.network, recipe.spec
+    started = time.monotonic()
     if _is_new_schedule(recipe, endless) and not checkpoint.load(spec):
         say(
             f"train: {model} starts anew: its cosine schedule depends on {recipe.setting('epochs')}; "
@@ -185,8 +187,9 @@ def _fit(
     clips, scored = store.clips // spec.batch_size * spec.batch_size, FeatureStore.open(VALIDATION).clips
     speed = recipe.speed((store.shape[0], store.shape[1]))
 
-    def keep(epoch_s: float) -> None:
-        keep_pace(model, Pace(endless=endless, epochs=spec.epochs, speed=speed, clips=clips + scored, epoch_s=epoch_s))
+    def keep(epoch_s: float, start_s: float) -> None:
+        times = {"clips": clips + scored, "epoch_s": epoch_s, "start_s": start_s}
+        keep_pace(model, Pace(endless=endless, epochs=spec.epochs, speed=speed, **times))
 
     total = spec.last_epoch * (clips + scored)
     try:
@@ -195,7 +198,7 @@ def _fit(
             progress(f"{model} preparing", total) as bar,
             interrupted_between_steps() as check,
         ):
-            report = Report(model, spec.last_epoch, clips, scored, plots, bar, check, keep)
+            report = Report(model, spec.last_epoch, clips, scored, plots, bar, check, keep, started)
             try:
                 trained = train_on(
                     FEATURES,

@@ -26,6 +26,8 @@ class Pace(Struct, frozen=True, kw_only=True):
     """Clips of an epoch, those of the validation set included."""
     epoch_s: float
     """Seconds of an epoch, validation included."""
+    start_s: float
+    """Seconds of all that comes once: loading TensorFlow, building the network and its graph."""
 
 
 def keep_time(command: str, seconds: float) -> None:

@@ -35,8 +35,10 @@ class Report:
     bar: Bar
     check: Callable[[], None] = lambda: None
     """Called after each step and each scored batch; what it raises ends the training."""
-    on_pace: Callable[[float], None] = lambda epoch_s: None
-    """Told the seconds of an epoch, validation included, after each."""
+    on_pace: Callable[[float, float], None] = lambda epoch_s, start_s: None
+    """Told after each epoch the seconds of one, validation included, and those of what comes once."""
+    started: float = field(default_factory=time.monotonic)
+    """When the stage began to load TensorFlow."""
     seconds: float = 0.0
     """Of all steps so far."""
     waited_s: float = 0.0
@@ -52,6 +54,8 @@ class Report:
     """Whether the epoch began before this run."""
     _began: float = 0.0
     """When the epoch began."""
+    _start_s: float = 0.0
+    """Until the first epoch began."""
     _epochs_s: list[float] = field(default_factory=list)
     """How long each epoch took, without one that began before this run."""
     _has_estimated: bool = False
@@ -69,6 +73,7 @@ class Report:
     def ready(self, score_s: float) -> None:
         """Take the seconds that scoring a clip takes; training begins now."""
         self._score_s, self._began = score_s, time.monotonic()
+        self._start_s = self._began - self.started
         self._describe(self._finished)
 
     def batch(self, clips: int) -> None:
@@ -128,7 +133,8 @@ class Report:
         ended = time.monotonic()
         if not self._is_cut:
             self._epochs_s.append(ended - self._began)
-            self.on_pace(statistics.mean(self._epochs_s[1:] or self._epochs_s))
+            epoch_s = statistics.mean(self._epochs_s[1:] or self._epochs_s)
+            self.on_pace(epoch_s, self._start_s + max(0.0, self._epochs_s[0] - epoch_s))
         self._is_cut, self._began = False, ended
 
     def _estimate(self) -> None:

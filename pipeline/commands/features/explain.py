@@ -27,6 +27,7 @@ from pipeline.shell.params import MARKS_FILE, DataSpec, read_section
 from pipeline.shell.progress import progress
 from pipeline.shell.source import DEMO, find_npz
 from pipeline.shell.stage import counted, default_workers, say, warn_waiting
+from pipeline.synthesize import is_demo_made
 
 START_S = 1.0
 """Time that a featurize stage takes even if every shard is cached."""
@@ -67,7 +68,7 @@ def clips_after_split(names: list[str], status: DvcStatus) -> dict[str, Clips]:
         If the clips are not known yet, or the npz cannot be read.
     """
     npz, spec = find_npz(read_section("data", DataSpec)), read_section("split", SplitSpec)
-    if npz == DEMO and status.reasons("synthesize"):
+    if npz == DEMO and status.reasons("synthesize") and not is_demo_made():
         raise InputError("the demo corpus has to be made first, so its clips are not known yet; run dvc repro split")
     if not (status.reasons("synthesize") or status.reasons("split") or status.changed_outs("split")):
         with suppress(InputError):

@@ -22,8 +22,6 @@ from pipeline.shell.stage import PACKAGES, counted, say
 from pipeline.shell.times import read_pace
 from pipeline.shell.training import ESTIMATE_S
 
-START_S = 10.0
-"""Time that loading TensorFlow and building a network takes."""
 MODIFIED = " is modified"
 """DVC's words for an input with other contents."""
 
@@ -135,7 +133,7 @@ def _seconds(recipe: Recipe, train: Upcoming, validation: Upcoming, at: Position
     steps = max(1, train.clips // recipe.spec.batch_size)
     epochs = recipe.spec.last_epoch - len(at.history) - at.step / steps
     clips = steps * recipe.spec.batch_size + validation.clips
-    return round(START_S + epochs * pace.epoch_s * clips / pace.clips, 1)
+    return round(pace.start_s + epochs * pace.epoch_s * clips / pace.clips, 1)
 
 
 def _print(answers: dict[str, Answer]) -> None:

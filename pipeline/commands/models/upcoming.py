@@ -14,6 +14,7 @@ from pipeline.commands.dvc_status import DvcStatus
 from pipeline.commands.features.explain import clips_after_split
 from pipeline.shell.params import DataSpec, read_section
 from pipeline.shell.source import DEMO, find_npz
+from pipeline.synthesize import is_demo_made
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def upcoming_features(status: DvcStatus) -> dict[str, Upcoming]:
     found: dict[str, Upcoming] = {}
     clips: dict[str, Clips] = {}
     is_demo = find_npz(read_section("data", DataSpec)) == DEMO
-    of_corpus = status.changed_settings("synthesize") if is_demo else []
+    has_new_corpus = is_demo and status.reasons("synthesize") and not is_demo_made()
     is_split = bool(status.reasons("synthesize") or status.reasons("split"))
     for name in SETS:
         path, stage = Path(f"data/features/{name}.zarr"), f"featurize@{name}"
@@ -54,8 +55,9 @@ def upcoming_features(status: DvcStatus) -> dict[str, Upcoming]:
         if not runs:
             found[name] = Upcoming(None) if status.changed_outs(stage) else _as_it_is(store)
             continue
-        if of_corpus:
-            found[name] = Upcoming(None, [f"change: {setting}" for setting in of_corpus])
+        if has_new_corpus:
+            why = status.changed_settings("synthesize") or ["the demo corpus is made anew"]
+            found[name] = Upcoming(None, [f"change: {each}" for each in why])
             continue
         clips = clips or clips_after_split(list(SETS), status)
         found[name] = _computed(store, clips[name])

@@ -300,6 +300,21 @@ def test_people_are_told_in_a_line_and_its_reasons(project: Project) -> None:
     project.set(**{"features.hop_length": 126})
 
 
+def test_a_comment_makes_no_demo_corpus_anew(make_repository: Callable[[], Project]) -> None:
+    """The stage that would make it runs and leaves it as it is, so its clips are known."""
+    project = make_repository()
+    repro(project)
+    module = project.folder / "pipeline/shell/stage.py"
+    module.write_text(f"# A comment.\n{module.read_text()}")
+    said = explain(project)
+    assert all(answer["runs"] for answer in said.values())
+    assert not any(answer["computed"] for answer in said.values())
+    agrees(said, repro(project))
+    project.set(**{"synthesize.clips": 130})
+    done = project.run("python", "-m", "pipeline.commands.features", "explain")
+    assert done.err.startswith("error: the demo corpus has to be made first")
+
+
 def test_without_any_data(make_repository: Callable[[], Project]) -> None:
     project = make_repository()
     done = project.run("python", "-m", "pipeline.commands.features", "explain")

@@ -125,7 +125,8 @@ def test_a_training_is_as_fast_as_the_last_one(project: Project) -> None:
     kept = project.folder / ".cache/times/base.json"
     pace = json.loads(kept.read_text())
     assert 0 < pace["epoch_s"] < 60
-    kept.write_text(json.dumps({**pace, "epoch_s": 100.0}))
+    assert 1 < pace["start_s"] < 200
+    kept.write_text(json.dumps({**pace, "epoch_s": 100.0, "start_s": 10.0}))
     project.set(**{"models.base.train": {**CONSTANT, "seed": 5, "epochs": 4}, "models.skip.channels": 6})
     said = explain(project)
     assert said["base"]["seconds"] == 410.0
@@ -201,3 +202,7 @@ def test_before_anything_ran(make_repository: Callable[..., Project]) -> None:
         "  because dvc.lock has no record of train@base",
         "  because its features are not computed yet",
     ]
+    for stage in ("synthesize", "split", "featurize@train", "featurize@validation", "featurize@test"):
+        assert project.run("dvc", "repro", "--single-item", stage).code == 0
+    project.set(**{"synthesize.clips": 130})
+    assert lines(project)[2] == "  because its features change: synthesize.clips: 120 -> 130"

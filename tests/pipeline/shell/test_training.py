@@ -57,15 +57,16 @@ def test_starving_is_told_at_the_end(report: Report, capsys: pytest.CaptureFixtu
 
 def test_how_fast_an_epoch_is_leaves_out_what_is_not_whole(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither an epoch that began before this run, nor the first of several, in which TensorFlow builds its graph."""
-    told: list[float] = []
-    report.on_pace = told.append
+    told: list[tuple[float, float]] = []
+    report.on_pace = lambda epoch_s, start_s: told.append((epoch_s, start_s))
+    report.started = 92.0
     clock = iter([100.0, 105.0, 135.0, 145.0, 157.0])  # begins, and how each epoch ends
     monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
     report.resume([EPOCH], 3, batch_size=16)
     report.ready(score_s=0.0)
     for _ in range(4):
         report.epoch(EPOCH, seconds=1.0, data_wait_s=0.0)
-    assert told == [30.0, 10.0, 11.0]
+    assert told == [(30.0, 8.0), (10.0, 28.0), (11.0, 27.0)]
 
 
 def test_who_stops_it_is_told_of_the_best_epoch(report: Report) -> None:
