@@ -149,6 +149,8 @@ def test_a_checkpoint_that_is_far_enough_ends_the_training(project: Project) -> 
     assert lines(project)[0] == "base: ends with epoch 9, which it has reached, and is evaluated; about 10 s"
     recipe(**CONSTANT, epochs=12)(project)
     assert lines(project)[0] == "base: goes on in epoch 10 of 12 and is evaluated; about 5 min"
+    edit("features/spectrogram.py", '"""', '"""Another comment. ')(project)  # whose features come out the same
+    assert lines(project)[0] == "base: goes on in epoch 10 of 12 and is evaluated; about 5 min"
 
 
 def test_it_changes_nothing_and_starts_without_tensorflow(project: Project) -> None:
