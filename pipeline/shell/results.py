@@ -111,7 +111,7 @@ class Checkpoints(FileCache):
     @classmethod
     def of_project(cls) -> Self:
         """Those of the project in the current folder; a queued experiment has its own."""
-        return cls(Path(".cache/training"))
+        return cls(Path.cwd() / ".cache" / "training")
 
     def path(self, model: str, key: str) -> Path:
         """Where the checkpoint of a training is."""

@@ -31,7 +31,7 @@ def test_trainings_are_shown_pruned_and_cleared(project: Project) -> None:
     assert found["shards"] == 2
     lines = features(project, "cache", "show").out.splitlines()
     assert lines[1] == f"cache: 2 trainings and evaluations, 0 MB in {kept.folder}"
-    assert lines[2] == "cache: 2 checkpoints, 4 MB in .cache/training"
+    assert lines[2] == f"cache: 2 checkpoints, 4 MB in {training}"
     assert (found["checkpoints"], found["checkpoints_bytes"]) == (2, 4_000_000)
 
     done = features(project, "cache", "prune", "--results-size", f"{size * 0.75 / 1000}k")
