@@ -101,7 +101,9 @@ def _is_score_kept(network: str | None, test: Upcoming) -> bool:
     """Whether a network was scored on these features before."""
     if network is None or test.store is None:
         return False
-    return Results.of_project().find(evaluate.fingerprint(network, test.store, read_section("data", DataSpec))) is not None
+    return (
+        Results.of_project().find(evaluate.fingerprint(network, test.store, read_section("data", DataSpec))) is not None
+    )
 
 
 def _network(model: str) -> str | None:
