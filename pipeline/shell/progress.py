@@ -130,9 +130,19 @@ def working(what: str) -> Iterator[None]:
         with _telling(Bar(what, None, "clips", None)):
             yield
         return
-    from rich.console import Console  # loaded for a terminal only
+    from rich import progress as rich  # loaded for a terminal only
+    from rich.console import Console
 
-    with Console(file=sys.stderr).status(what):
+    # Not redirected: a library that is loaded meanwhile may keep sys.stdout, and write to it after this has ended.
+    with rich.Progress(
+        rich.SpinnerColumn(),
+        "{task.description}",
+        console=Console(file=sys.stderr),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as spinner:
+        spinner.add_task(what, total=None)
         yield
 
 

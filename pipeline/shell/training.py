@@ -103,6 +103,7 @@ class Report:
             f"{self.model} {epoch.epoch}/{self.epochs}  loss {epoch.loss:.3f} val {epoch.val_loss:.3f}  "
             f"right {epoch.accuracy:.1%} val {epoch.val_accuracy:.1%}  {seconds:.0f} s, {data_wait:.1%} wait"
         )
+        self._estimate_by_epochs(self.epochs - epoch.epoch)
         self._describe(epoch.epoch)
 
     def stopped(self) -> str:
@@ -142,13 +143,19 @@ class Report:
         measured = self._steps[FIRST_STEPS - 1 :]
         if not measured or measured[-1][0] - measured[0][0] < ESTIMATE_S:
             return
-        self._has_estimated = True
         rate = sum(clips for _, clips in measured[1:]) / (measured[-1][0] - measured[0][0])
-        epochs = self.epochs - self._finished
-        seconds = epochs * (self.clips / rate + self.scored * self._score_s)
+        self._tell(self.epochs - self._finished, self.clips / rate + self.scored * self._score_s, rate)
+
+    def _estimate_by_epochs(self, left: int) -> None:
+        """The same where epochs are too short: once one is known in which TensorFlow built no graph."""
+        if left and len(self._epochs_s) > 1 and not self._has_estimated:
+            self._tell(left, self._epochs_s[-1], self.clips / self._epochs_s[-1], "more")
+
+    def _tell(self, epochs: int, epoch_s: float, rate: float, more: str = "") -> None:
+        self._has_estimated = True
         say(
-            f"train: {self.model} takes about {duration(seconds)}: {counted(epochs, 'epoch')} of {self.clips:,} clips "
-            f"at {rate:,.0f} clips/s, validation included"
+            f"train: {self.model} takes about {duration(epochs * epoch_s)}{more and f' {more}'}: "
+            f"{counted(epochs, 'epoch')} of {self.clips:,} clips at {rate:,.0f} clips/s, validation included"
         )
 
     def _plot(self, epoch: Epoch) -> None:

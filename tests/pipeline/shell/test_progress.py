@@ -39,6 +39,21 @@ def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, unit: Unit, sho
         assert part in drawn
 
 
+def test_what_a_library_keeps_while_it_is_loaded_is_standard_output_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """colorama keeps it, and resets the terminal when the process ends; rich would write the reset as a word."""
+    reading, writing = pty.openpty()
+    with os.fdopen(writing, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr(sys, "stdout", terminal)
+        with working("base: loading TensorFlow"):
+            kept = sys.stdout
+            time.sleep(0.2)
+        kept.write("\x1b[0mend")
+    drawn = read_all(reading)
+    assert "base: loading TensorFlow" in drawn
+    assert drawn.endswith("\x1b[0mend")
+
+
 def test_what_an_earlier_run_finished_counts_for_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress("training", 1000) as bar:
         bar.skip(900)

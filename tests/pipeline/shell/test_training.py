@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def test_the_time_of_all_epochs_is_told_once(
     )
     assert found, told
     assert 300 < int(found[1]) < 850  # 16 in 0.02 s and a little
+
+
+def test_short_epochs_tell_the_time_of_the_rest(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    report.ready(score_s=0.001)
+    for number in (1, 2, 3):
+        time.sleep(0.2)
+        report.batch(160)
+        report.score(40)
+        report.epoch(replace(EPOCH, epoch=number), seconds=0.2, data_wait_s=0.0)
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "takes about" in line]
+    assert re.fullmatch(
+        r"train: res_small takes about 2 s more: 8 epochs of 160 clips at \d{3} clips/s, validation included", told
+    )
 
 
 def test_an_epoch_fits_into_80_columns(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
