@@ -55,6 +55,7 @@ def main(
     """Write artifacts/<model>/model.keras, history.csv and live/ with the settings of train and models.<model>."""
     max_bytes = parse_size(cache_size)
     recipe = Recipe.read(model)
+    recipe.refuse_bad_others()
     network, spec = recipe.network, recipe.spec
     folder = Path("artifacts", model)
     live = folder / "live"

@@ -10,7 +10,7 @@ let pages = 1;
 
 function details(clip) {
   const measures = clip.loudness_db === undefined ? "" :
-    `; ${clip.loudness_db.toFixed(0)} dB, ${clip.speech_s.toFixed(2)} s of speech, ${clip.silence_s.toFixed(2)} s of silence` +
+    `; ${clip.loudness_db.toFixed(0)} dB, speech spans ${clip.speech_s.toFixed(2)} s, ${clip.silence_s.toFixed(2)} s are silent` +
     (clip.clipped_samples ? `, ${clip.clipped_samples} clipped samples` : "");
   return `${clip.set} clip ${clip.number}, row ${clip.row}${measures}`;
 }
@@ -143,6 +143,7 @@ async function show() {
 }
 
 form.addEventListener("change", () => { number = 0; show(); });
+form.addEventListener("submit", (event) => event.preventDefault());  // Enter changes the field, too
 for (const [name, step] of [["back", -1], ["next", 1]]) {
   document.getElementById(name).addEventListener("click", () => {
     if (number + step < 0 || number + step >= pages) return;

@@ -42,6 +42,8 @@ class Query(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     wrong: bool = False
     """Only clips that the network got wrong."""
     mark: str = ""
+    find: str = ""
+    """A row of the npz, or a part of a recording's path."""
     order: str = "number"
     page: int = 0
 
@@ -142,6 +144,9 @@ class Shelf:
                 chosen &= heard == self.words.index(query.heard)
             if query.wrong:
                 chosen &= (heard >= 0) & (heard != self._labels)
+        if query.find.strip():
+            wanted = query.find.strip()
+            chosen &= (self._rows.astype(str) == wanted) | (np.char.find(self._recordings, wanted) >= 0)
         numbers = np.flatnonzero(chosen)
         if query.mark:
             numbers = numbers[[self._mark_of(number, marks) == query.mark for number in numbers.tolist()]]

@@ -15,7 +15,7 @@ from models.saved import Description
 from models.settings import NetworkSpec, Precision, TrainSpec
 from models.training.course import course_of, without_end
 from models.training.devices import count_replicas, precision_of
-from pipeline.shell.params import changed, read_section, read_variant, refuse_odd_name
+from pipeline.shell.params import changed, read_networks, read_section, read_variant, refuse_odd_name
 from pipeline.shell.results import result_key
 
 CODE = (
@@ -88,6 +88,16 @@ class Recipe:
                 "another precision, so set it to bfloat16 or float32"
             )
         return cls(model, shared, network, spec, precision, replicas)
+
+    def refuse_bad_others(self) -> None:
+        """Fail if the settings of another network are not valid: better now than after this one has trained.
+
+        Raises
+        ------
+        InputError
+        """
+        for model in read_networks():
+            changed(self.shared, read_network(model).train, f"models.{model}.train")
 
     def setting(self, name: str) -> str:
         """Where a setting of its training is in params.yaml."""

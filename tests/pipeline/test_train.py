@@ -79,6 +79,13 @@ def outcome(project: Project) -> tuple[str, list[np.ndarray]]:
     return (project.folder / "artifacts/base/history.csv").read_text(), model.get_weights()
 
 
+def test_a_mistake_in_another_network_is_told_before_this_one_trains(project: Project) -> None:
+    project.set(**{"models.skip.dropout": 7})
+    done = project.stage_here("train", "base")
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert "models.skip" in done.err
+
+
 def test_a_killed_stage_goes_on_where_it_was(project: Project, tmp_path: Path) -> None:
     augment = {"shift_s": 0.1, "stretch": 0.1, "warp": 0.1, "gain_db": 6.0, "noise": 0.5, "time_masks": 2}
     project.set(**{"train.epochs": 2, "train.batch_size": 8, "train.ema": 0.9, "train.augment": augment})

@@ -1,6 +1,7 @@
 """Finding a network by name or path, and using it as it was trained: the transform comes from its own description."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from models.detection import THRESHOLD
 from models.history import best_of, read_history
 from models.predict import load_predictor
 from models.saved import Description, SavedError, describe
+from pipeline.shell.params import read_section
 from pipeline.shell.stage import warn
 
 ARTIFACTS = Path("artifacts")
@@ -117,6 +119,7 @@ def find_network(model: str | None) -> Network:
                 f"{ARTIFACTS} holds no trained network; expected one, so run dvc repro first, or name a file: --model"
             )
         path = max(trained, key=_validation_accuracy)
+        _warn_of_other_words(path)
     else:
         path = ARTIFACTS / model / FILE
         path = path if path.is_file() else Path(model)
@@ -130,6 +133,17 @@ def find_network(model: str | None) -> Network:
         return Network(path, describe(path))
     except SavedError as error:
         raise _unusable(path, error) from None
+
+
+def _warn_of_other_words(path: Path) -> None:
+    """A network that was trained before the words changed is still there, and knows the old ones."""
+    with suppress(InputError, SavedError):
+        words, known = read_section("corpus", Corpus).words, describe(path).words
+        if set(words) != set(known):
+            warn(
+                f"{path.parent.name}, the best network here, knows {', '.join(known)}, not the words in params.yaml; "
+                "run dvc repro, or name another: --model"
+            )
 
 
 def trained_networks() -> list[Path]:

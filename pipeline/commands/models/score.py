@@ -1,6 +1,7 @@
 """Command ``models score``: how good a network is on any labelled recordings, or on a stream."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +10,15 @@ import typer
 
 from features.corpus import Corpus
 from features.errors import InputError
+from features.look.siblings import SPLIT
 from features.sources.recordings import Other
+from features.split.division import digests_of
+from features.store.reader import WaveformStore
 from pipeline.commands.models.clips import TEST, Labelled, open_clips
 from pipeline.commands.models.network import Classify, find_network, trained_networks
 from pipeline.commands.models.streaming import score_stream
 from pipeline.shell.progress import progress
-from pipeline.shell.stage import say
+from pipeline.shell.stage import counted, say, warn
 
 BATCH_CLIPS = 64
 MISTAKES = 3
@@ -57,6 +61,12 @@ def command(
         raise InputError(f"{network.name} has no word unknown; expected --other refuse or leave-out")
     with open_clips(source or TEST, network.corpus, other) as clips:
         result = _score(clips, network.load(), network.corpus)
+    if result["clips_of_training"]:
+        warn(
+            f"{counted(result['clips_of_training'], 'clip')} of these {result['clips']:,} are in this project's "
+            f"training or validation set, so the accuracy is too high; models score {network.name} tells that of the "
+            "test set"
+        )
     result = {"model": network.name, "source": str(source or TEST), **result}
     if as_json:
         say(json.dumps(result, indent=2, ensure_ascii=False))
@@ -67,12 +77,14 @@ def command(
 def _score(clips: Labelled, classify: Classify, corpus: Corpus) -> dict[str, Any]:
     from models.evaluation import score
 
-    total = len(clips.labels)
+    total, known, heard = len(clips.labels), _clips_of_training(), 0
     probabilities = np.empty((total, len(corpus.words)))
     with progress("scoring", total) as advance:
         for start in range(0, total, BATCH_CLIPS):
             numbers = np.arange(start, min(start + BATCH_CLIPS, total))
-            probabilities[numbers] = classify(clips.read(numbers))
+            samples = clips.read(numbers)
+            heard += len(known.intersection(digest.tobytes() for digest in digests_of(samples)))
+            probabilities[numbers] = classify(samples)
             advance(len(numbers))
     predicted = probabilities.argmax(axis=1)
     confusion = np.zeros((len(corpus.words), len(corpus.words)), int)
@@ -83,6 +95,7 @@ def _score(clips: Labelled, classify: Classify, corpus: Corpus) -> dict[str, Any
         "accuracy_ci95": measured["accuracy_ci95"],
         "loss": measured["loss"],
         "clips": measured["test_clips"],
+        "clips_of_training": heard,
         "words": measured["words"],
         "confusion": {"rows_are": "actual", "words": corpus.words, "clips": confusion.tolist()},
         "predictions": [
@@ -95,6 +108,15 @@ def _score(clips: Labelled, classify: Classify, corpus: Corpus) -> dict[str, Any
             for name, label, guess, row in zip(clips.names, clips.labels, predicted, probabilities, strict=True)
         ],
     }
+
+
+def _clips_of_training() -> set[bytes]:
+    """Digests of the clips in this project's training and validation sets, if they are there."""
+    found: set[bytes] = set()
+    for name in ("train", "validation"):
+        with suppress(InputError):
+            found.update(digest.tobytes() for digest in WaveformStore.open(SPLIT / f"{name}.zarr").digests)
+    return found
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -121,6 +121,15 @@ def test_filters_choose_clips(page: Page, browsed: Browsed) -> None:
     expect(page.locator(".card h4").first).to_have_text(re.compile(f"^{word} heard as "))
 
 
+def test_a_clip_is_found_by_its_row_or_its_recording(page: Page, browsed: Browsed) -> None:
+    row = int(str(listed(browsed, "set=test")[5]["row"]))
+    page.fill("input[name=find]", f"<b>{row}</b>")
+    page.keyboard.press("Enter")
+    expect(page.locator(".card .recording")).to_have_text([RECORDING.format(row)])
+    assert [clip["row"] for clip in listed(browsed, f"find={row}") if clip["row"] == row] == [row]
+    assert listed(browsed, "find=nowhere") == []
+
+
 def test_orders_by_what_was_measured(browsed: Browsed) -> None:
     loudest = [clip["loudness_db"] for clip in listed(browsed, "order=loudest")]
     quietest = [clip["loudness_db"] for clip in listed(browsed, "order=quietest")]

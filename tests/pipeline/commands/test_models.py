@@ -20,6 +20,7 @@ import soxr
 from conftest import ROOT, Finished, Project, copy_product, in_this_process
 from packaging.requirements import Requirement
 
+from features.store.reader import WaveformStore
 from models.predictions import read_predictions
 from models.saved import load_keras
 from pipeline.commands.models.__main__ import main
@@ -444,6 +445,25 @@ def test_score_of_the_test_set_is_the_evaluation(trained: Project) -> None:
     matrix = np.array(scored["confusion"]["clips"])
     assert matrix.sum() == scored["clips"] == len(evaluated)
     assert np.trace(matrix) == round(scored["accuracy"] * scored["clips"])
+
+
+def test_clips_that_were_trained_on_are_told(trained: Project) -> None:
+    done = models(trained, "score", "base", "input.npz", "--json")
+    folder = trained.folder / "data/split"
+    known = sum(WaveformStore.open(folder / f"{name}.zarr").clips for name in ("train", "validation"))
+    assert json.loads(done.out)["clips_of_training"] == known
+    assert f"{known} clips of these 240 are in this project's training or validation set" in done.err
+
+
+def test_a_network_of_other_words_is_told(trained: Project, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", sound("high", 7), RATE_HZ)
+    assert "knows" not in models(trained, "predict", str(path)).err
+    (tmp_path / "artifacts").symlink_to(trained.folder / "artifacts")
+    shutil.copy(trained.folder / "params.yaml", tmp_path)
+    Project(tmp_path).set(**{"corpus.words": ["yes", "no"]})
+    done = models(trained, "predict", str(path), folder=tmp_path)
+    assert f"the best network here, knows {', '.join(WORDS)}, not the words in params.yaml; run dvc repro" in done.err
+    assert "knows" not in models(trained, "predict", "--model", "base", str(path), folder=tmp_path).err
 
 
 @pytest.mark.parametrize("form", ["folder", "tar", "npz"])
