@@ -189,7 +189,6 @@ RUN = Clone.run
 SERVERS = ("uv run dask scheduler", "uv run dask worker tcp://host:8786")
 # command                                       | how it is run
 STEPS: list[tuple[str, Callable[..., object] | None]] = [
-    ("uv run dvc repro",                                                            None),  # named in a sentence
     ("uv run dvc repro",                                                            RUN),
     ("uv run scripts/check",                                                        RUN),
     ("uv run features browse data/features/test.zarr",                              browse),
@@ -197,6 +196,7 @@ STEPS: list[tuple[str, Callable[..., object] | None]] = [
     ("uv run features inspect data/features/train.zarr",                            then_the_python),
     ("uv run dvc dag",                                                              RUN),
     ("uv run features explain",                                                     RUN),
+    ("uv run models explain",                                                       RUN),
     ("uv run dvc repro",                                                            RUN),
     ("uv run dvc repro evaluate@skip",                                              RUN),
     ("uv run python -m pipeline.import_recordings recordings recordings.npz --speaker '([a-z]+)_[0-9]+'",
@@ -209,12 +209,13 @@ STEPS: list[tuple[str, Callable[..., object] | None]] = [
     ("uv run models export base --to tflite",                                       RUN),
     ('git add dvc.lock metrics params.yaml marks.tsv && git commit -m "First run"', RUN),
     ("uv run dvc exp run -S models.skip.dropout=0.5",                               RUN),
-    ("uv run dvc exp show",                                                         RUN),
+    ("uv run dvc exp show --only-changed",                                          RUN),
     ("uv run dvc metrics diff",                                                     RUN),
     ("git restore . && uv run dvc checkout",                                        RUN),
     ("uv run dvc checkout",                                                         RUN),
     ("uv run dvc exp run --queue -S 'models.skip.dropout=0.1,0.5'",                 RUN),
     ("uv run dvc queue start",                                                      start_queue),
+    ("uv run dvc queue status",                                                     RUN),
     ("uv run models seeds res res_small --seeds 5",                                 RUN),
     ("uv run dvc remote add --default shared /mnt/shared/spoken-words",             add_remote),
     ('git commit -m "A place to share results" .dvc/config',                        RUN),
