@@ -267,8 +267,8 @@ def _facts(npz: Path, test: FeatureStore) -> list[tuple[str, str]]:
         ("sample rate", f"{attributes['sample_rate_hz']:,} Hz"),
         ("length of a clip", f"{attributes['clip_seconds']:g} s"),
         ("features", " x ".join(map(str, test.shape)) + f", in {attributes['unit']}"),
-        ("digest of the test set", attributes["source_digest"]),
-        ("fingerprint of its features", attributes["spec_hash"]),
+        ("identifier of the test set", attributes["source_digest"]),
+        ("identifier of its features", attributes["spec_hash"]),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((library, version(library)) for library in LIBRARIES),
     ]
