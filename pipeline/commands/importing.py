@@ -13,7 +13,8 @@ import typer
 from features.corpus import Corpus, Recording
 from features.errors import InputError
 from features.sources.clips import SETS, Clips, arrange
-from features.sources.npz_columns import printable
+from features.sources.naming import is_noise
+from features.sources.npz_columns import listed, printable
 from features.sources.npz_writer import write_npz
 from features.sources.recordings import Entry, Rules, read_recordings
 from features.store.publish import publish, refuse_existing
@@ -161,7 +162,8 @@ def _remarks(journal: Iterable[Entry], clips: Clips, corpus: Corpus) -> Iterator
     else:
         noise = "silence" in clips.words  # its groups are recordings of noise, not people
         things = ("speaker or stretch of noise", "speakers or stretches of noise") if noise else ("speaker",)
-        yield f"speakers: {counted(speakers, *things)}"
+        names = listed(sorted(group for group in clips.groups if group and not is_noise(group)))
+        yield f"speakers: {counted(speakers, *things)}{names and f': {names}'}"
     absent = [word for word in corpus.words if word not in clips.words]
     if absent:
         yield f"words without a clip: {', '.join(absent)}"

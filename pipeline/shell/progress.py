@@ -14,7 +14,7 @@ Advance = Callable[[int], None]
 Unit = Literal["clips", "files", "windows", "bytes"]
 FIRST_S = 4.0
 """Seconds until the first line where there is no terminal."""
-NEXT_S = 8.0
+NEXT_S = 5.0
 """Seconds until the next one; later a twentieth of the time so far."""
 
 

@@ -114,7 +114,7 @@ class Report:
         best = best_of(self._history)
         return (
             f"{running}; best so far epoch {best.epoch}, {best.val_accuracy:.1%} right on validation; the next dvc "
-            f"repro goes on from there, or ends there with stop_after: {len(self._history)}"
+            f"repro goes on from there, or ends there with models.{self.model}.train.stop_after: {len(self._history)}"
         )
 
     def end(self) -> None:

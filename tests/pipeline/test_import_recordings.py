@@ -104,7 +104,7 @@ def test_speakers_are_known_or_said_to_be_unknown(project: Project) -> None:
     done = imported(project, "s")
     assert "speakers: unknown of 18 clips" in done.out
     assert "group_vals" not in arrays(project)
-    assert "speakers: 3 speakers" in imported(project, "s", "--speaker", r"([^/]+)_\d").out
+    assert "speakers: 3 speakers: anna, ben, cleo\n" in imported(project, "s", "--speaker", r"([^/]+)_\d").out
     assert set(arrays(project)["group_vals"][:, 0]) == {"anna", "ben", "cleo"}
     project.set(**{"data.npz": "out.npz", "split.test_fraction": 0.34, "split.validation_fraction": 0.33})
     assert project.stage_here("split").code == 0

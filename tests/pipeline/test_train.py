@@ -489,7 +489,7 @@ def test_ctrl_c_says_that_progress_is_kept(project: Project) -> None:
     last = err.splitlines()[-1]  # lines about a slow start and a long training may come before
     told = re.fullmatch(
         r"error: base stopped by Ctrl-C in epoch (\d+) of 200; best so far epoch (\d+), (\d+\.\d)% right on "
-        r"validation; the next dvc repro goes on from there, or ends there with stop_after: (\d+)",
+        r"validation; the next dvc repro goes on from there, or ends there with models.base.train.stop_after: (\d+)",
         last,
     )
     assert told, last

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -172,11 +173,18 @@ def _clips_of_recording(store: Store, recording: str) -> list[int]:
         if each == recording or each.startswith(f"{recording} at ")  # one of several clips of the file
     ]
     if not found:
-        raise InputError(
-            f"{store.path} holds no clip of {recording}; expected a path as the account of the import gives it, and it "
-            "may be in another set, so try that one's store"
-        )
+        raise InputError(f"{store.path} holds no clip of {recording}; {_elsewhere(store, recording)}")
     return found
+
+
+def _elsewhere(store: Store, recording: str) -> str:
+    """Where the clips of a file are instead, or which files there are."""
+    for path in sorted(store.path.parent.glob("*.zarr")):
+        with suppress(InputError):
+            if any(each.startswith(recording) for each in open_store(path).recordings.tolist()):
+                return f"it is in {path}, so name that store"
+    example = next((f", such as {each}" for each in store.recordings.tolist() if each), "")
+    return f"expected a path as the .tsv beside the npz has it{example}"
 
 
 def _sample(store: Store, word: str, sample: int, seed: int) -> list[int]:

@@ -1,9 +1,10 @@
 """Command ``models explain``: which networks ``dvc repro`` would train and score, why, and how long training takes."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -66,9 +67,9 @@ def command(
 
 
 def _explain(recipe: Recipe, status: DvcStatus, features: dict[str, Upcoming]) -> Answer:
-    model = recipe.model
+    model, own = recipe.model, recipe.network.train
     train, validation, test = (features[name] for name in ("train", "validation", "test"))
-    why = _reasons(f"train@{model}", status)
+    why = _reasons(f"train@{model}", status, own)
     new = [f"its features {change}" for change in train.changes or validation.changes]
     network, at = _network(model), Position(())
     training: Training = "trains"
@@ -76,7 +77,9 @@ def _explain(recipe: Recipe, status: DvcStatus, features: dict[str, Upcoming]) -
         why = [*[reason for reason in why if not reason.startswith("data/")], *new]
     elif not why:
         training = "none"
-        why = [f"the test set's features {change}" for change in test.changes] or _reasons(f"evaluate@{model}", status)
+        why = [f"the test set's features {change}" for change in test.changes] or _reasons(
+            f"evaluate@{model}", status, recipe.network.train
+        )
     elif not train.store or not validation.store:
         why.append("its features have to be restored to tell whether it is kept; run dvc checkout")
     else:
@@ -112,10 +115,17 @@ def _network(model: str) -> str | None:
     return checksum(path).digest if path.is_file() else None
 
 
-def _reasons(stage: str, status: DvcStatus) -> list[str]:
+def _noted(setting: str, own: Mapping[str, Any]) -> str:
+    """A change of the settings that all networks share, with the remark that a network has its own."""
+    name = setting.partition(":")[0]
+    has_own = name.startswith("train.") and name.split(".")[1] in own
+    return f"{setting} (it has its own)" if has_own else setting
+
+
+def _reasons(stage: str, status: DvcStatus, own: Mapping[str, Any]) -> list[str]:
     """Why DVC runs a stage: settings from what to what, code in one line."""
     reasons = status.reasons(stage)
-    settings = status.changed_settings(stage)
+    settings = [_noted(setting, own) for setting in status.changed_settings(stage)]
     code = [reason.removesuffix(MODIFIED) for reason in reasons if reason.split("/")[0] in PACKAGES]
     others = [
         reason

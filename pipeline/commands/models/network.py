@@ -119,7 +119,6 @@ def find_network(model: str | None) -> Network:
                 f"{ARTIFACTS} holds no trained network; expected one, so run dvc repro first, or name a file: --model"
             )
         path = max(trained, key=_validation_accuracy)
-        _warn_of_other_words(path)
     else:
         path = ARTIFACTS / model / FILE
         path = path if path.is_file() else Path(model)
@@ -135,14 +134,14 @@ def find_network(model: str | None) -> Network:
         raise _unusable(path, error) from None
 
 
-def _warn_of_other_words(path: Path) -> None:
+def _warn_of_other_words(network: Network) -> None:
     """A network that was trained before the words changed is still there, and knows the old ones."""
-    with suppress(InputError, SavedError):
-        words, known = read_section("corpus", Corpus).words, describe(path).words
-        if set(words) != set(known):
+    with suppress(InputError):
+        known = network.description.words
+        if set(read_section("corpus", Corpus).words) != set(known):
             warn(
-                f"{path.parent.name}, the best network here, knows {', '.join(known)}, not the words in params.yaml; "
-                "run dvc repro, or name another: --model"
+                f"{network.name} was trained on other words than those in params.yaml, {', '.join(known)}; run "
+                f"dvc repro evaluate@{network.name}, or name another network"
             )
 
 

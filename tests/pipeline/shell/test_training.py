@@ -90,5 +90,5 @@ def test_who_stops_it_is_told_of_the_best_epoch(report: Report) -> None:
     report.epoch(Epoch(2, 0.0, 2.0, 0.4, 2.0, 0.9), seconds=1.0, data_wait_s=0.0)
     assert report.stopped() == (
         f"{stopped} 3 of 10; best so far epoch 1, 81.2% right on validation; the next dvc repro goes on from there, "
-        "or ends there with stop_after: 2"
+        "or ends there with models.res_small.train.stop_after: 2"
     )
