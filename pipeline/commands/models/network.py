@@ -129,9 +129,12 @@ def find_network(model: str | None) -> Network:
             ".tflite file or a SavedModel"
         )
     try:
-        return Network(path, describe(path))
+        network = Network(path, describe(path))
     except SavedError as error:
         raise _unusable(path, error) from None
+    if path in trained:
+        _warn_of_other_words(network)
+    return network
 
 
 def _warn_of_other_words(network: Network) -> None:
