@@ -8,7 +8,7 @@ from typing import cast
 from upath import UPath
 
 from features.errors import InputError
-from features.store.reader import is_elsewhere
+from features.store.manifest import is_elsewhere
 
 
 def locate(text: str) -> Path:

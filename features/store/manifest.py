@@ -58,3 +58,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         body = msgspec.to_builtins(self)
         digest = xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())
         return (json.dumps({**body, "digest": digest}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def is_elsewhere(path: Path) -> bool:
+    """Whether a place is the URL of a file system that may be on another machine."""
+    return "://" in str(path)
+
+
+def repair_hint(path: Path) -> str:
+    """What to do about a store that is not what was written, in words."""
+    return "make or copy it again" if is_elsewhere(path) else f"run: features verify --repair {path}"

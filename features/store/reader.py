@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from features.errors import InputError
 from features.store.layout import FEATURES, WAVEFORM, Array, StoreSpec, shard_ranges
 from features.store.manifest import NAME as MANIFEST
-from features.store.manifest import Manifest, ManifestError
+from features.store.manifest import Manifest, ManifestError, repair_hint
 from features.store.shard import (
     CRC_BYTES,
     check_crc,
@@ -261,16 +261,6 @@ class FeatureStore(Store):
         """Centres of bins and frames."""
         units = json.loads(self._checked("frequency/zarr.json"))["attributes"]["units"]
         return FeatureAxes(self._small("frequency"), self._small("time"), units)
-
-
-def is_elsewhere(path: Path) -> bool:
-    """Whether a place is the URL of a file system that may be on another machine."""
-    return "://" in str(path)
-
-
-def repair_hint(path: Path) -> str:
-    """What to do about a store that is not what was written, in words."""
-    return "make or copy it again" if is_elsewhere(path) else f"run: features verify --repair {path}"
 
 
 def array_in(path: Path) -> Array:

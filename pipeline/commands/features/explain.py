@@ -18,8 +18,9 @@ from features.split.marks import read_marks
 from features.split.sets import SETS, SplitSpec
 from features.store.cache import ShardCache
 from features.store.layout import StoreSpec, shard_ranges
+from features.store.manifest import repair_hint
 from features.store.publish import scratch
-from features.store.reader import FeatureStore, WaveformStore, repair_hint
+from features.store.reader import FeatureStore, WaveformStore
 from features.store.verify import verify
 from pipeline.commands.dvc_status import DvcStatus
 from pipeline.shell.options import Folder, shard_cache

@@ -12,7 +12,8 @@ from features.look.siblings import SPLIT
 from features.repair import repair_features, repair_waveforms, strays_of
 from features.split.marks import read_marks
 from features.store.layout import FEATURES
-from features.store.reader import array_in, is_elsewhere, repair_hint
+from features.store.manifest import is_elsewhere, repair_hint
+from features.store.reader import array_in
 from features.store.verify import Report, size_of, verify
 from pipeline.commands.features.dvc_cache import replace_damaged
 from pipeline.shell.options import Folder, shard_cache
