@@ -47,8 +47,8 @@ class Checkpoint:
     def load(self, spec: TrainSpec) -> State | None:
         """Where a training with these settings goes on, variables and best weights, from the file that is furthest.
 
-        None if no file is of use: there is none, its key differs, it is damaged, or the training ends before it and
-        its best epoch came later. A file is a zip, which has a checksum for each array.
+        Returns None if there is no file with this key, if it is damaged, or if the training ends before the best epoch
+        that the file holds. A file is a zip, which has a checksum for each array.
         """
         reached = {
             path: found[0] for path in {self.path, *self.others} if (found := self._read(path, spec, with_arrays=False))
